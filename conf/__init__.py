@@ -1,0 +1,1 @@
+"""Hydra configuration of mode_opt."""

@@ -1,0 +1,75 @@
+"""Configurations: where Hydra looks, and how objects are made of what it finds."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from mode_opt.cli.discovery import sources
+from mode_opt.errors import ConfigurationError
+
+
+class DetectorSearchPath(SearchPathPlugin):
+    """Adds the ``conf/`` of every detector to Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for source in sources():
+            search_path.append(provider=f"detector {source.name}", path=f"file://{source.configuration}")
+
+
+def register() -> None:
+    """Make detectors known to Hydra; called by each command before it composes."""
+    Plugins.instance().register(DetectorSearchPath)
+
+
+def composed(overrides: list[str], name: str = "config") -> DictConfig:
+    """The configuration outside a run: overrides as on the command line."""
+    register()
+    with initialize_config_module("mode_opt.conf", version_base="1.3"):
+        return compose(name, overrides)
+
+
+def saved(directory: Path) -> DictConfig:
+    """The configuration that a run was made with.
+
+    Raises:
+        ConfigurationError: if the folder is no run directory.
+    """
+    path = directory / ".hydra" / "config.yaml"
+    if not path.is_file():
+        raise ConfigurationError("run directory", str(directory), f"a folder with {path.relative_to(directory)}")
+    for _ in sources():  # puts the folders of detectors on the module search path
+        pass
+    configuration = OmegaConf.load(path)
+    if not isinstance(configuration, DictConfig):
+        raise ConfigurationError("run directory", str(path), "a configuration")
+    return configuration
+
+
+def built(node: Any) -> Any:
+    """Objects from a node with ``_target_``; plain lists and dicts inside; None from None."""
+    return None if not node else instantiate(node, _convert_="all")
+
+
+def overridden(configuration: DictConfig, overrides: list[str]) -> DictConfig:
+    """Change values of a saved configuration, ``key=value``.
+
+    Raises:
+        ConfigurationError: for a key that it does not have.
+    """
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or OmegaConf.select(configuration, key, default=configuration) is configuration:
+            raise ConfigurationError("override", text, "key=value with a key of the configuration")
+        OmegaConf.update(configuration, key, _value(value))
+    return configuration
+
+
+def _value(text: str) -> Any:
+    return OmegaConf.from_dotlist([f"value={text}"]).value
+

@@ -1,0 +1,116 @@
+"""``mode-opt optimise``: from a configuration to a verified better design."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from mode_opt.cli.build import detector_of, experiment_of, names_of, settings_of
+from mode_opt.cli.compose import overridden, register, saved
+from mode_opt.errors import ConfigurationError, ModeOptError
+from mode_opt.report import write_report
+from mode_opt.training.job import Job
+from mode_opt.training.progress import Progress
+from mode_opt.training.result import Result
+from mode_opt.training.run_directory import prepare
+from mode_opt.training.signals import Requests, listening
+
+
+def main(arguments: list[str]) -> int:
+    """Run or resume an optimisation; Hydra's own options (``--multirun``, ``--cfg job``, …) work."""
+    resumed = [word.partition("=")[2] for word in arguments if word.startswith("resume=")]
+    if resumed and resumed[-1] not in ("", "null"):
+        return _resume(Path(resumed[-1]), [word for word in arguments if not word.startswith("resume=")])
+    register()
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = ["mode-opt optimise", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the caller prints one line instead of a stack
+    try:
+        hydra.main(config_path="pkg://mode_opt.conf", config_name="config", version_base="1.3")(_task)()
+    finally:
+        sys.argv = before[0]
+        if before[1] is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+    return 0
+
+
+def _task(configuration: DictConfig) -> float:
+    return run(configuration, Path(HydraConfig.get().runtime.output_dir))
+
+
+def _resume(directory: Path, overrides: list[str]) -> int:
+    configuration = saved(directory)
+    for text in overrides:
+        if not text.startswith(("budget.", "early_stopping.", "verification.", "quiet=", "trainer.")):
+            raise ConfigurationError("resume", text, "changes of budget, early_stopping, verification or trainer only")
+    run(overridden(configuration, overrides), directory)
+    return 0
+
+
+def run(configuration: DictConfig, directory: Path) -> float:
+    """Optimise, verify and report in this run directory; returns the verified objective of the final design.
+
+    Raises:
+        ModeOptError: if the run failed or was interrupted; what was reached is saved and reported.
+    """
+    directory = directory.resolve()
+    configuration.run_directory = str(directory)
+    prepare(directory)
+    settings, detector = settings_of(configuration), detector_of(configuration)
+    units = {name: entry["unit"] or "" for name, entry in detector.design.concrete().items()}
+    requests = Requests()
+    with listening(requests), Progress(units, settings.quiet) as progress, _quiet_lightning():
+        experiment = experiment_of(configuration, detector, progress.phase)
+        job = Job(detector, experiment, settings, directory, names_of(detector, experiment), progress, requests)
+        try:
+            result = job.run()
+        except ModeOptError:
+            _report(directory, progress)
+            progress.say(f"continue with: mode-opt optimise resume={_relative(directory)}")
+            raise
+        _summary(result, progress)
+        _report(directory, progress)
+    return float(result.content["objective"]["final"]["value"])
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence what Lightning says about data loaders, which here only count steps, and about the hardware."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _report(directory: Path, progress: Progress) -> None:
+    progress.phase("drawing", 0.0)
+    page = write_report(directory)
+    progress.phase("drawing", 1.0)
+    progress.say(f"report: {_relative(page)}")
+
+
+def _summary(result: Result, progress: Progress) -> None:
+    for name, entry in result.content["design"].items():
+        values = [entry["initial"], entry["final"]]
+        first, last = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
+        if len(first) < 40:
+            progress.say(f"  {name}: {first} -> {last} {entry['unit'] or ''}".rstrip())
+    for name, entry in result.content["objective"].items():
+        if isinstance(entry, dict):
+            progress.say(f"  objective, {name}: {entry['value']:.5g} ± {entry['standard_error']:.2g}")

@@ -1,0 +1,66 @@
+"""``mode-opt verify RUN_DIR``: start and final design once more, with fresh seeds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mode_opt.cli.build import detector_of, experiment_of, settings_of
+from mode_opt.cli.compose import overridden, saved
+from mode_opt.design import Design, DesignPoint
+from mode_opt.errors import ConfigurationError, DataError
+from mode_opt.experiment import verify
+from mode_opt.training.progress import Progress
+from mode_opt.training.run_directory import write_json, write_rows
+
+
+def main(arguments: list[str]) -> int:
+    """Verify a run; ``key=value`` changes its configuration, e.g. ``simulator=parametric`` for a cross-check.
+
+    Writes ``verification.json`` and leaves the numbers of the run as they are.
+    """
+    if not arguments or "=" in arguments[0]:
+        raise ConfigurationError("verify", " ".join(arguments), "a run directory, then key=value")
+    directory = Path(arguments[0])
+    configuration = saved(directory)
+    if not any(word.startswith("seed=") for word in arguments[1:]):
+        configuration.seed = int(configuration.seed) + 1
+    configuration = overridden(configuration, arguments[1:])
+    entries = _designs(directory)
+    detector, settings = detector_of(configuration), settings_of(configuration)
+    with Progress({}, settings.quiet) as progress:
+        experiment = experiment_of(configuration, detector, progress.phase)
+        points = {name: _point(detector.design, entries, name) for name in ("initial", "final")}
+        measured = verify(
+            experiment,
+            points,
+            settings.verification,
+            settings.seed,
+            lambda name, fraction: progress.phase(f"verifying the {name} design", fraction),
+        )
+    content: dict[str, Any] = {"seed": settings.seed, "simulator": configuration.simulator}
+    content |= {name: getattr(measured, name).as_dict() for name in ("initial", "final", "improvement")}
+    content["simulator_calls"] = experiment.simulator_calls
+    write_json(directory / "verification.json", content)
+    write_rows(directory / "verification.csv", measured.curves)
+    console = Console(highlight=False)
+    for name in ("initial", "final", "improvement"):
+        console.print(f"{name:<12} {content[name]['value']:.5g} ± {content[name]['standard_error']:.2g}")
+    return 0
+
+
+def _designs(directory: Path) -> dict[str, Any]:
+    path = directory / "result.json"
+    try:
+        entries: dict[str, Any] = json.loads(path.read_text())["design"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: no designs to verify ({error!r})") from error
+    if any("final" not in entry for entry in entries.values()):
+        raise DataError(f"{path}: the run has no final design yet; finish it with mode-opt optimise resume={directory}")
+    return entries
+
+
+def _point(design: Design, entries: dict[str, Any], which: str) -> DesignPoint:
+    design.assign({name: entry[which] for name, entry in entries.items() if name in design.assignable})
+    return design().detach()

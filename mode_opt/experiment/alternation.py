@@ -1,0 +1,210 @@
+"""Optimising reconstruction and design in turn."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.optim import Optimizer
+
+from mode_opt.design import DesignPoint
+from mode_opt.errors import ConfigurationError, NonFiniteError
+from mode_opt.events import Events
+from mode_opt.experiment.experiment import Experiment
+from mode_opt.experiment.uncertainty import Estimate, jackknife
+from mode_opt.simulation import stream
+
+Backward = Callable[[Tensor, Sequence[nn.Parameter]], None]
+
+
+def backward(loss: Tensor, inputs: Sequence[nn.Parameter]) -> None:
+    """Leave the derivatives in these parameters and in no others."""
+    loss.backward(inputs=list(inputs))
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is simulated and trained for one design step.
+
+    Attributes:
+        events: events behind one design gradient.
+        warm_up: reconstruction steps before the first design step.
+        reconstruction_steps: reconstruction steps before each design step.
+        designs: designs in the neighbourhood on which one reconstruction step trains.
+        events_per_design: fresh events of each of them.
+        radius: of that neighbourhood, relative to the range of the parameters.
+        check_every: design steps between validations and checkpoints.
+        validation_events: events of a validation, always the same primaries.
+        multiplier_every: design steps between updates of the multipliers of nonlinear constraints.
+        clip: largest norm of a gradient, for both optimisers.
+
+    Raises:
+        ConfigurationError: for a number that is not positive.
+    """
+
+    events: int = 2048
+    warm_up: int = 500
+    reconstruction_steps: int = 4
+    designs: int = 8
+    events_per_design: int = 128
+    radius: float = 0.15
+    check_every: int = 10
+    validation_events: int = 4096
+    multiplier_every: int = 5
+    clip: float = 10.0
+
+    def __post_init__(self) -> None:
+        for key, value in vars(self).items():
+            lowest = 0 if key in ("warm_up", "reconstruction_steps", "radius") else 1e-9
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= lowest:
+                raise ConfigurationError(f"effort.{key}", value, "a positive number")
+        if self.events < 2:
+            raise ConfigurationError("effort.events", self.events, "at least 2 events")
+
+
+@dataclass(frozen=True)
+class Optimisers:
+    """One optimiser of the reconstruction and one of the design."""
+
+    reconstruction: Optimizer
+    design: Optimizer
+
+
+@dataclass(frozen=True)
+class Record:
+    """What happened in one design step; ``columns`` is a row of ``history.csv``."""
+
+    step: int
+    objective: Estimate
+    columns: dict[str, float] = field(default_factory=dict)
+
+
+@final
+class Alternation(nn.Module):
+    """Design step k: a few steps of the reconstruction in the neighbourhood of ψ, then one step of ψ.
+
+    All random numbers of step k are functions of the seed and k (`stream`), and all that changes is a parameter,
+    a buffer or the state of an optimiser, so that a saved state continues bit for bit.
+
+    The result is not the last iterate but the average that forgets its beginning,
+    ``ψ̄_k = (1 − γ_k) ψ̄_{k−1} + γ_k ψ_k`` with ``γ_k = (η + 1)/(k + η)``, η = 8: the noise of single gradients
+    averages out over about the last ``k/η`` steps, and no step is chosen for its lucky objective.
+
+    Args:
+        experiment: what is optimised.
+        effort: how much work a step does.
+        seed: of all random numbers.
+
+    Source of the average: O. Shamir and T. Zhang, ICML 2013, arXiv 1212.1824 (polynomial-decay averaging).
+    """
+
+    steps: Tensor
+    average: Tensor
+
+    def __init__(self, experiment: Experiment, effort: Effort | None = None, seed: int = 0) -> None:
+        super().__init__()
+        if experiment.design.psi.numel() == 0:
+            raise ConfigurationError("design.parameters", "all fixed", "at least one parameter with free: true")
+        self.experiment, self.effort, self.seed = experiment, effort or Effort(), seed
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("average", experiment.design.psi.detach().clone())
+
+    @property
+    def design(self) -> DesignPoint:
+        """The averaged design: the answer so far."""
+        return self.experiment.design.point(self.average).detach()
+
+    def warm_up(self, optimisers: Optimisers, backward: Backward = backward) -> Iterable[int]:
+        """Train the reconstruction at the start design; yields the step so that progress can be shown."""
+        for index in range(self.effort.warm_up):
+            self._reconstruction_step(optimisers.reconstruction, backward, "warm-up", index)
+            yield index
+
+    def step(self, optimisers: Optimisers, backward: Backward = backward) -> Record:
+        """One design step.
+
+        Raises:
+            NonFiniteError: if the objective or its gradient is not finite; nothing has been changed by it then.
+        """
+        index = int(self.steps)
+        surprise = math.nan
+        for inner in range(self.effort.reconstruction_steps):
+            surprise = self._reconstruction_step(optimisers.reconstruction, backward, "reconstruction", index, inner)
+        estimate, norm = self._design_step(optimisers.design, backward, index)
+        self.steps += 1
+        fraction = 9.0 / (int(self.steps) + 8.0)
+        self.average.lerp_(self.experiment.design.psi.detach(), fraction)
+        if int(self.steps) % self.effort.multiplier_every == 0:
+            self.experiment.lagrangian.update(self.experiment.design().detach())
+        return Record(index + 1, estimate, self._columns(estimate, surprise, norm))
+
+    def validate(self) -> Estimate:
+        """The objective of the averaged design on events that nothing is trained on, the same primaries each time."""
+        generator = stream(self.average.device, self.seed, "validation")
+        phi = self.design
+        events = self.experiment.simulate(phi, self.effort.validation_events, generator)
+        with torch.no_grad():
+            belief = self.experiment.reconstruction(events, phi)
+        return jackknife(self.experiment.objective, events, belief, phi).estimate()
+
+    def finish(self) -> None:
+        """Move ψ to the average, and from there to where every constraint holds."""
+        with torch.no_grad():
+            self.experiment.design.psi.copy_(self.average)
+        self.experiment.lagrangian.restore(self.experiment.design)
+        self.average.copy_(self.experiment.design.psi.detach())
+
+    def _stream(self, *labels: str | int) -> torch.Generator:
+        return stream(self.average.device, self.seed, *labels)
+
+    def _reconstruction_step(self, optimiser: Optimizer, backward: Backward, *labels: str | int) -> float:
+        generator = self._stream(*labels)
+        experiment, effort = self.experiment, self.effort
+        with torch.no_grad():
+            phi = experiment.design.nearby(effort.designs, effort.radius, generator)
+        loss = experiment.surprise(experiment.simulate(phi, effort.events_per_design, generator), phi)
+        return self._descend(optimiser, backward, loss, "reconstruction loss", labels)[0]
+
+    def _design_step(self, optimiser: Optimizer, backward: Backward, index: int) -> tuple[Estimate, float]:
+        measured: list[Estimate] = []
+
+        def observe(events: Events, belief: Distribution, phi: DesignPoint) -> None:
+            measured.append(jackknife(self.experiment.objective, events.design(0), belief, phi.design(0)).estimate())
+
+        objective, penalty = self.experiment.design_loss(self.effort.events, self._stream("design", index), observe)
+        _, norm = self._descend(optimiser, backward, objective + penalty, "objective", (index,))
+        error = measured[-1].standard_error if measured else math.nan
+        return Estimate(float(objective.detach()), error), norm
+
+    def _descend(
+        self, optimiser: Optimizer, backward: Backward, loss: Tensor, name: str, labels: Sequence[str | int]
+    ) -> tuple[float, float]:
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        where = " ".join(str(label) for label in labels)
+        if not bool(torch.isfinite(loss)):
+            raise NonFiniteError(f"{name} is {float(loss.detach())} at step {where}")
+        optimiser.zero_grad()
+        backward(loss, parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, self.effort.clip)
+        if not bool(torch.isfinite(norm)):
+            raise NonFiniteError(f"the gradient of the {name} is {float(norm)} at step {where}")
+        optimiser.step()
+        return float(loss.detach()), float(norm)
+
+    def _columns(self, estimate: Estimate, surprise: float, norm: float) -> dict[str, float]:
+        experiment = self.experiment
+        with torch.no_grad():
+            phi = experiment.design()
+            columns = {
+                "objective": estimate.value,
+                "objective_standard_error": estimate.standard_error,
+                "reconstruction_loss": surprise,
+                **experiment.design.columns(phi),
+            }
+            for name, constraint in experiment.design.constraints_at(phi).items():
+                columns[f"constraint/{name}"] = constraint.value
+        columns |= {f"multiplier/{name}": value for name, value in experiment.lagrangian.named_multipliers().items()}
+        return columns | {"gradient_norm": norm, "simulator_calls": float(experiment.simulator_calls)}

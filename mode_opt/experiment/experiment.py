@@ -1,0 +1,120 @@
+"""The experiment: the six nouns composed."""
+
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from mode_opt.design import AugmentedLagrangian, Design, DesignPoint
+from mode_opt.events import Events
+from mode_opt.experiment.detector import Detector, Progress, ReconstructionFactory
+from mode_opt.gradients import Automatic, GradientEstimator
+from mode_opt.objectives import Objective, weighted_mean
+from mode_opt.reconstruction import Reconstruction
+from mode_opt.simulation import Counted, PrimarySource, Simulator, stream
+
+Observer = Callable[[Events, Distribution, DesignPoint], None]
+
+
+@final
+class Experiment(nn.Module):
+    """A pipeline ``ψ → φ → events → belief → J`` and the way its derivative is estimated.
+
+    Args:
+        design: owns ψ.
+        simulator: its calls are counted in ``simulator_calls``.
+        primaries: where the particles that enter come from.
+        reconstruction: an instance, or a function that builds one to fit two probe events.
+        objective: smaller is better.
+        gradient: None chooses by the promise of the simulator (`Automatic`).
+
+    Raises:
+        ConfigurationError: if the estimator cannot use the simulator.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        simulator: Simulator,
+        primaries: PrimarySource,
+        reconstruction: Reconstruction | ReconstructionFactory,
+        objective: Objective,
+        gradient: GradientEstimator | None = None,
+    ) -> None:
+        super().__init__()
+        self.gradient = Automatic() if gradient is None else gradient
+        self.gradient.check(simulator)
+        self.design, self.simulator, self.primaries = design, Counted(simulator), primaries
+        self.objective = objective
+        self.lagrangian = AugmentedLagrangian(design)
+        self.reconstruction = (
+            reconstruction if isinstance(reconstruction, Reconstruction) else self._fitting(reconstruction)
+        )
+
+    @classmethod
+    def of(
+        cls,
+        detector: Detector,
+        simulator: str | None = None,
+        gradient: GradientEstimator | None = None,
+        reconstruction: Reconstruction | ReconstructionFactory | None = None,
+        objective: Objective | None = None,
+        progress: Progress = lambda what, fraction: None,
+    ) -> "Experiment":
+        """The experiment of a detector, with its defaults where nothing else is given."""
+        return cls(
+            detector.design,
+            detector.simulator(simulator, progress),
+            detector.primaries,
+            reconstruction or detector.reconstruction,
+            objective or detector.objective,
+            gradient,
+        )
+
+    def _fitting(self, factory: ReconstructionFactory) -> Reconstruction:
+        generator = stream(self.design.psi.device, 0, "probe")
+        with torch.no_grad():
+            phi = self.design()
+            return factory(self.simulator(phi, self.primaries.sample(2, generator), generator), phi)
+
+    @property
+    def simulator_calls(self) -> int:
+        """Events simulated so far."""
+        return int(self.simulator.calls)
+
+    def simulate(self, phi: DesignPoint, count: int, generator: torch.Generator) -> Events:
+        """``count`` events of each design, with common primaries and without derivatives."""
+        with torch.no_grad():
+            return self.simulator(phi.detach(), self.primaries.sample(count, generator), generator).detach()
+
+    def surprise(self, events: Events, phi: DesignPoint) -> Tensor:
+        """What trains the reconstruction: weighted mean of ``−log q(truth | hits, φ)``, averaged over designs."""
+        belief = self.reconstruction(events, phi)
+        return weighted_mean(-belief.log_prob(events.truth), events.weight).mean()
+
+    def design_loss(
+        self, count: int, generator: torch.Generator, observe: Observer | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Estimate of J whose backward pass leaves dJ/dψ, and the penalty of the nonlinear constraints.
+
+        At fixed weights of the reconstruction, the derivative is that of ``min over weights`` only if the
+        weights minimise the objective itself; with another training loss it is an approximation that improves
+        with more inner steps.
+
+        Args:
+            count: primaries to simulate.
+            generator: source of all random numbers.
+            observe: called with events, belief and design of the last evaluation of the objective.
+        """
+
+        def score(events: Events, phi: DesignPoint) -> Tensor:
+            belief = self.reconstruction(events, phi)
+            if observe is not None:
+                observe(events, belief, phi)
+            return self.objective(events, belief, phi)
+
+        primaries = self.primaries.sample(count, generator)
+        objective = self.gradient.loss(self.simulator, self.design, primaries, score, generator)
+        return objective, self.lagrangian.penalty(self.design()).sum()

@@ -1,0 +1,203 @@
+"""An honest statement of improvement."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from mode_opt.design import DesignPoint
+from mode_opt.errors import ConfigurationError, NonFiniteError
+from mode_opt.events import Events
+from mode_opt.experiment.detector import Progress
+from mode_opt.experiment.experiment import Experiment
+from mode_opt.experiment.uncertainty import Estimate, Replicas, jackknife
+from mode_opt.objectives import weighted_mean
+from mode_opt.simulation import stream
+
+
+@dataclass(frozen=True)
+class VerificationEffort:
+    """How thoroughly start and final design are measured; the same for both.
+
+    Attributes:
+        steps: training steps of each fresh reconstruction.
+        batch: fresh events of a training step.
+        events: events on which a trained reconstruction is measured.
+        replicas: reconstructions trained with different events for each design; their scatter is an error, too.
+        learning_rate: at the start; falls to zero as a cosine.
+        bins: bins of the truth in ``evaluation.csv``.
+
+    Raises:
+        ConfigurationError: for a number that is too small.
+    """
+
+    steps: int = 1000
+    batch: int = 1024
+    events: int = 20_000
+    replicas: int = 2
+    learning_rate: float = 3e-3
+    bins: int = 8
+
+    def __post_init__(self) -> None:
+        for key, value in vars(self).items():
+            lowest = {"events": 100, "batch": 2, "steps": 0}.get(key, 1e-12)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= lowest:
+                raise ConfigurationError(f"verification.{key}", value, f"a number of at least {lowest:g}")
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """One design, measured: the jackknife replicas of each trained reconstruction, and the residuals of the first."""
+
+    replicas: list[Replicas]
+    curve: list[dict[str, float | str]]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Objective of start and final design on the same fresh primaries, and their paired difference.
+
+    Attributes:
+        initial: J of the start design.
+        final: J of the final design.
+        improvement: initial − final, positive when the final design is better.
+        curves: rows of ``evaluation.csv``.
+    """
+
+    initial: Estimate
+    final: Estimate
+    improvement: Estimate
+    curves: list[dict[str, float | str]]
+
+
+def verify(
+    experiment: Experiment,
+    designs: Mapping[str, DesignPoint],
+    effort: VerificationEffort | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Verification:
+    """Re-simulate two designs with fresh seeds and fresh reconstructions.
+
+    For each design, ``replicas`` copies of the experiment's *untrained* reconstruction are trained at exactly
+    this design and measured on events that took no part in any training. Both designs get the same number of
+    events, the same seeds and the same primaries, so that the difference is paired: its standard error combines
+    the jackknife over groups of common primaries and the scatter between replicas (as a standard error of their
+    mean).
+
+    Args:
+        experiment: with a reconstruction that has not been trained.
+        designs: ``initial`` and ``final``, one design each.
+        effort: how thoroughly.
+        seed: of the verification; its streams differ from those of the optimisation.
+        progress: called while it runs.
+
+    Raises:
+        ConfigurationError: if the designs are not named initial and final.
+        NonFiniteError: if the training of a reconstruction diverges.
+    """
+    if set(designs) != {"initial", "final"}:
+        raise ConfigurationError("designs", sorted(designs), "initial and final")
+    effort = effort or VerificationEffort()
+    measured = {
+        name: _measure(experiment, phi, effort, seed, _portion(progress, name, 0.5 * k))
+        for k, (name, phi) in enumerate(designs.items())
+    }
+    initial, final = (measured[name].replicas for name in ("initial", "final"))
+    curves = [{"design": name, **row} for name in ("initial", "final") for row in measured[name].curve]
+    difference = [a - b for a, b in zip(initial, final, strict=True)]
+    return Verification(_combine(initial), _combine(final), _combine(difference), curves)
+
+
+def _portion(progress: Progress | None, name: str, start: float) -> Callable[[float], None]:
+    return (lambda fraction: None) if progress is None else lambda fraction: progress(name, start + 0.5 * fraction)
+
+
+def _combine(replicas: list[Replicas]) -> Estimate:
+    """Mean over trained reconstructions; variances of the events and of the training add."""
+    estimates = [replica.estimate() for replica in replicas]
+    values = torch.tensor([e.value for e in estimates], dtype=torch.float64)
+    # All replicas share the primaries of the measurement: the error of the events does not average down.
+    variance = torch.tensor([e.standard_error for e in estimates], dtype=torch.float64).square().mean()
+    if len(estimates) > 1:
+        variance = variance + values.var() / len(estimates)
+    return Estimate(float(values.mean()), float(variance.sqrt()))
+
+
+def _measure(
+    experiment: Experiment, phi: DesignPoint, effort: VerificationEffort, seed: int, progress: Callable[[float], None]
+) -> Measurement:
+    device = phi.values.device
+    replicas, curve = [], []
+    for replica in range(effort.replicas):
+        reconstruction = copy.deepcopy(experiment.reconstruction)
+        for step in _train(experiment, reconstruction, phi, effort, (seed, replica)):
+            progress((replica + step / effort.steps) / effort.replicas)
+        events = experiment.simulate(phi, effort.events, stream(device, seed, "verification", "measure"))
+        with torch.no_grad():
+            belief = reconstruction(events, phi)
+        replicas.append(jackknife(experiment.objective, events, belief, phi))
+        if replica == 0:
+            curve = _curves(experiment, events, belief, effort.bins)
+    return Measurement(replicas, curve)
+
+
+def _train(
+    experiment: Experiment,
+    reconstruction: torch.nn.Module,
+    phi: DesignPoint,
+    effort: VerificationEffort,
+    labels: tuple[int, int],
+) -> Iterable[int]:
+    if not any(p.requires_grad for p in reconstruction.parameters()):
+        return
+    optimiser = torch.optim.Adam(reconstruction.parameters(), lr=effort.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(effort.steps, 1))
+    seed, replica = labels
+    for step in range(effort.steps):
+        generator = stream(phi.values.device, seed, "verification", "train", replica, step)
+        events = experiment.simulate(phi, effort.batch, generator)
+        loss = weighted_mean(-reconstruction(events, phi).log_prob(events.truth), events.weight).mean()
+        if not bool(torch.isfinite(loss)):
+            raise NonFiniteError(f"the reconstruction loss is {float(loss.detach())} at verification step {step}")
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(reconstruction.parameters(), 10.0)
+        optimiser.step()
+        schedule.step()
+        yield step
+
+
+def _curves(experiment: Experiment, events: Events, belief: Distribution, bins: int) -> list[dict[str, float | str]]:
+    """Resolution and bias of every truth feature in bins of equal population."""
+    rows: list[dict[str, float | str]] = []
+    names = zip(experiment.primaries.truth_names, experiment.primaries.truth_units, strict=True)
+    for index, (name, unit) in enumerate(names):
+        truth, estimate = events.truth[0, :, index], belief.mean[0, :, index]
+        relative = bool((truth > 0).all())
+        residual = (estimate - truth) / truth if relative else estimate - truth
+        for part in truth.argsort().tensor_split(min(bins, truth.numel() // 20 or 1)):
+            low, high = float(truth[part[0]]), float(truth[part[-1]])
+            row = {"quantity": name, "unit": unit, "low": low, "high": high, "mean": float(truth[part].mean())}
+            rows.append({**row, **_width_and_bias(residual[part], events.weight[0, part])})
+    return rows
+
+
+def _width_and_bias(residual: Tensor, weight: Tensor) -> dict[str, float]:
+    """RMS and mean of the residuals with standard errors (delta method) from the effective number of events."""
+    effective = float(weight.sum() ** 2 / (weight**2).sum())
+    bias = weighted_mean(residual, weight)
+    square = weighted_mean(residual**2, weight)
+    rms = square.sqrt()
+    spread = weighted_mean((residual - bias) ** 2, weight).sqrt()
+    of_square = weighted_mean((residual**2 - square) ** 2, weight).sqrt()
+    return {
+        "resolution": float(rms),
+        "resolution_standard_error": float(of_square / (2 * rms.clamp_min(1e-30)) / effective**0.5),
+        "bias": float(bias),
+        "bias_standard_error": float(spread / effective**0.5),
+        "events": float(residual.numel()),
+    }

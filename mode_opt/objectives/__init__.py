@@ -1,0 +1,17 @@
+"""Objectives: what the experiment is for, as one number per design."""
+
+from mode_opt.objectives.base import Objective
+from mode_opt.objectives.composition import DesignCost, WeightedSum
+from mode_opt.objectives.information import PosteriorBound
+from mode_opt.objectives.resolution import Resolution
+from mode_opt.objectives.weights import weighted_mean, weighted_quantile
+
+__all__ = [
+    "DesignCost",
+    "Objective",
+    "PosteriorBound",
+    "Resolution",
+    "WeightedSum",
+    "weighted_mean",
+    "weighted_quantile",
+]

@@ -1,0 +1,21 @@
+"""What an objective is."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from mode_opt.design import DesignPoint
+from mode_opt.events import Events
+
+
+class Objective(nn.Module, ABC):
+    """A number per design, smaller is better, computed with the weights of the events.
+
+    Because every average is a weighted one, gradients that come through the weights (score functions) need no
+    code of their own.
+    """
+
+    @abstractmethod
+    def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
+        """``b`` values for ``b`` designs; ``belief`` has batch shape ``b x n`` and event shape ``t``."""

@@ -1,0 +1,75 @@
+"""How precisely the truth is measured."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from mode_opt.design import DesignPoint
+from mode_opt.errors import ConfigurationError
+from mode_opt.events import Events
+from mode_opt.objectives.base import Objective
+from mode_opt.objectives.weights import weighted_mean, weighted_quantile
+
+
+@final
+class Resolution(Objective):
+    """Width of the residual of the point estimate (the mean of the belief), per bin of the truth, averaged.
+
+    With the residual ``r = (x̂ − x)/x`` (relative) or ``x̂ − x`` (absolute) of one truth feature:
+
+    - ``rms``: ``√(Σ w r² / Σ w)``, about zero: a bias counts, so that an estimate that shrinks to the prior mean
+      gains nothing;
+    - ``quantile``: ``(q₈₄.₁₃ − q₁₅.₈₇)/2``, equal to σ for a Gaussian, blind to tails and to the bias.
+
+    The value is the mean over the bins that hold events (each bin counts the same, whatever its population).
+
+    Args:
+        target: index of the truth feature.
+        relative: divide the residual by the truth.
+        width: ``rms`` or ``quantile``.
+        bins: edges in the truth, in field units; None is one bin for everything.
+
+    Raises:
+        ConfigurationError: for an unknown width or edges that do not rise.
+    """
+
+    def __init__(
+        self, target: int = 0, relative: bool = True, width: str = "rms", bins: Sequence[float] | None = None
+    ) -> None:
+        super().__init__()
+        if width not in ("rms", "quantile"):
+            raise ConfigurationError("objective.width", width, "rms or quantile")
+        edges = None if bins is None else [float(edge) for edge in bins]
+        if edges is not None and (len(edges) < 2 or any(a >= b for a, b in zip(edges, edges[1:], strict=False))):
+            raise ConfigurationError("objective.bins", bins, "at least two rising edges")
+        self.target, self.relative, self.width, self.edges = target, relative, width, edges
+
+    def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
+        truth = events.truth[..., self.target]
+        residual = belief.mean[..., self.target] - truth
+        if self.relative:
+            residual = residual / truth
+        inside = self._bins(truth.detach()) * events.weight  # k x b x n
+        filled = (inside != 0).any(-1).any(-1)
+        return self._width(residual, inside[filled]).mean(0)
+
+    def _bins(self, truth: Tensor) -> Tensor:
+        """Which event is in which bin, ``k x b x n``; one bin if there are no edges."""
+        if self.edges is None:
+            return torch.ones_like(truth).unsqueeze(0)
+        edges = truth.new_tensor(self.edges).reshape(-1, 1, 1)
+        inside = ((truth >= edges[:-1]) & (truth < edges[1:])).to(truth.dtype)
+        if not bool(inside.any()):
+            raise ConfigurationError("objective.bins", self.edges, "edges between which there are events")
+        return inside
+
+    def _width(self, residual: Tensor, weight: Tensor) -> Tensor:
+        if self.width == "rms":
+            # The floor keeps the slope of the square root finite where every residual is exactly zero.
+            return weighted_mean(residual**2, weight).clamp_min(torch.finfo(residual.dtype).tiny).sqrt()
+        residual = residual.expand_as(weight)
+        high, low = (weighted_quantile(residual, weight, p) for p in (0.841345, 0.158655))
+        return (high - low) / 2

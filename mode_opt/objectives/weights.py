@@ -1,0 +1,51 @@
+"""Averages over weighted events, the bricks of every objective."""
+
+import torch
+from torch import Tensor
+
+from mode_opt.errors import NonFiniteError
+
+
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """``Σ w x / Σ w`` over the events.
+
+    Args:
+        values: ``... x n``.
+        weight: ``... x n``, broadcastable against the values.
+
+    Returns:
+        ``...``.
+
+    Raises:
+        NonFiniteError: if no event has weight, so that the mean is 0/0.
+    """
+    total = weight.sum(-1)
+    if bool((total == 0).any()):
+        raise NonFiniteError("a weighted mean over events has no event with weight: simulate more events")
+    return (weight * values).sum(-1) / total
+
+
+def weighted_quantile(values: Tensor, weight: Tensor, probability: float, width: float = 0.02) -> Tensor:
+    """Quantile of weighted events, averaged over probabilities ``p ± width/2``.
+
+    The quantile function of a sample is the derivative of its integral; averaging it over a small band, each
+    event with the part of the band its cumulative weight covers, spreads the derivative over ``width · n`` events
+    instead of two.
+
+    Args:
+        values: ``... x n``.
+        weight: ``... x n``.
+        probability: ``p`` in (0, 1).
+        width: of the band in probability.
+
+    Returns:
+        ``...``.
+    """
+    order = values.argsort(-1)
+    sorted_values = values.gather(-1, order)
+    cumulative = weight.expand_as(values).gather(-1, order).cumsum(-1)
+    upper = cumulative / cumulative[..., -1:]
+    lower = torch.cat([torch.zeros_like(upper[..., :1]), upper[..., :-1]], -1)
+    low, high = max(probability - width / 2, 0.0), min(probability + width / 2, 1.0)
+    covered = (upper.clamp(low, high) - lower.clamp(low, high)).clamp_min(0.0)
+    return (covered * sorted_values).sum(-1) / covered.sum(-1)

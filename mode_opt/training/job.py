@@ -1,0 +1,192 @@
+"""An optimisation from start to verified end, in a run directory."""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mode_opt.design import DesignPoint
+from mode_opt.errors import ModeOptError
+from mode_opt.experiment import Alternation, Detector, Effort, Experiment, VerificationEffort, verify
+from mode_opt.training.history import History
+from mode_opt.training.keeper import Keeper, restore
+from mode_opt.training.module import OptimisationModule, OptimiserFactory, Rounds
+from mode_opt.training.progress import Progress
+from mode_opt.training.result import Result
+from mode_opt.training.run_directory import provenance, write_json, write_rows
+from mode_opt.training.signals import Interrupted, Requests
+from mode_opt.training.stopping import Budget, EarlyStopping
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is made: everything but the experiment.
+
+    Attributes:
+        seed: of all random numbers.
+        effort: work per design step.
+        verification: work to measure start and final design.
+        budget: what may be spent.
+        early_stopping: when to give up.
+        reconstruction_optimiser: builds the optimiser of the reconstruction.
+        design_optimiser: builds the optimiser of ψ.
+        trainer: builds a ``lightning.Trainer``; device and precision are chosen there.
+        loggers: Lightning loggers.
+        polish_steps: design steps after parameters with a manufacturing grid, integers and categories were
+            moved to values that can be built.
+        files: input files whose checksums go into the provenance.
+        quiet: no progress bar.
+    """
+
+    reconstruction_optimiser: OptimiserFactory
+    design_optimiser: OptimiserFactory
+    trainer: Callable[..., Any]
+    seed: int = 0
+    effort: Effort = field(default_factory=Effort)
+    verification: VerificationEffort = field(default_factory=VerificationEffort)
+    budget: Budget = field(default_factory=Budget)
+    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+    loggers: Sequence[Any] = ()
+    polish_steps: int = 30
+    files: Sequence[Path] = ()
+    quiet: bool = False
+
+
+class Job:
+    """Optimise, verify and write down.
+
+    Args:
+        detector: for its name and drawing.
+        experiment: untrained; changed in place.
+        settings: how.
+        directory: the run directory, which exists.
+        names: of ``detector``, ``gradient`` and ``objective``, for the result.
+        progress: shows what happens.
+        requests: signals received.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        experiment: Experiment,
+        settings: Settings,
+        directory: Path,
+        names: dict[str, str],
+        progress: Progress,
+        requests: Requests,
+    ) -> None:
+        self.detector, self.experiment, self.settings = detector, experiment, settings
+        self.directory, self.progress, self.requests = directory, progress, requests
+        self.start = experiment.design().detach()
+        self.untrained = copy.deepcopy(experiment)
+        self.result = Result(directory, names, settings.seed)
+        self.timings: dict[str, float] = {}
+        self.reason: str | None = None
+        self.device = torch.device("cpu")
+
+    @property
+    def checkpoint(self) -> Path:
+        """Last saved state."""
+        return self.directory / "checkpoints" / "last.ckpt"
+
+    def run(self) -> Result:
+        """Run to the end, or to a state that can be resumed.
+
+        Raises:
+            ModeOptError: if the run failed or was interrupted; the result says so and what was reached is saved.
+        """
+        try:
+            self.result.update(status="running")
+            self._describe(self.start)
+            final = self._optimise()
+            self._verify(final)
+            self.result.update(status="finished")
+        except Interrupted:
+            self.result.update(status="interrupted")
+            raise
+        except ModeOptError as error:
+            self.result.update(status="failed", message=str(error))
+            raise
+        finally:
+            self._provenance()
+        return self.result
+
+    def _optimise(self) -> DesignPoint:
+        begin = time.monotonic()
+        module = OptimisationModule(
+            Alternation(self.experiment, self.settings.effort, self.settings.seed),
+            self.settings.reconstruction_optimiser,
+            self.settings.design_optimiser,
+            lambda fraction: self.progress.phase("warming up the reconstruction", fraction),
+        )
+        resumed = self.checkpoint.exists()
+        states = restore(self.checkpoint, module) if resumed else []
+        history = History(self.directory / "history.csv", int(module.alternation.steps))
+        try:
+            self._fit(module, history, states)
+        finally:
+            self.timings["optimisation"] = history.seconds
+            self.result.update(simulator_calls=self.experiment.simulator_calls, wall_seconds=history.seconds)
+            self._describe(self.start, module.alternation.design)
+        module.alternation.finish()
+        self.timings["optimisation_session"] = time.monotonic() - begin
+        return self.experiment.design().detach()
+
+    def _fit(self, module: OptimisationModule, history: History, states: list[dict[str, Any]]) -> None:
+        steps, budget = int(module.alternation.steps), self.settings.budget
+        self.reason = budget.spent(steps, self.experiment.simulator_calls, history.seconds)
+        if self.reason is None and self.settings.early_stopping.exhausted(history.validations):
+            self.reason = "no further improvement"
+        if self.reason is not None:
+            return
+        keeper = Keeper(
+            history, self.checkpoint, budget, self.settings.early_stopping, self.progress, self.requests, states
+        )
+        trainer = self.settings.trainer(
+            max_epochs=-1,
+            callbacks=[keeper],
+            logger=list(self.settings.loggers),
+            enable_progress_bar=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            default_root_dir=self.directory,
+        )
+        self.device = trainer.strategy.root_device
+        trainer.fit(module, datamodule=Rounds(self.settings.effort.check_every))
+        self.reason = keeper.reason
+
+    def _verify(self, final: DesignPoint) -> None:
+        begin = time.monotonic()
+        untrained = self.untrained.to(self.device)
+        designs = {"initial": self.start, "final": final}
+        measured = verify(
+            untrained,
+            {name: DesignPoint(phi.values.to(self.device), phi.layout) for name, phi in designs.items()},
+            self.settings.verification,
+            self.settings.seed,
+            lambda name, fraction: self.progress.phase(f"verifying the {name} design", fraction),
+        )
+        self.timings["verification"] = time.monotonic() - begin
+        write_rows(self.directory / "evaluation.csv", measured.curves)
+        self._describe(self.start, final)
+        self.result.measured(measured)
+        self.result.update(wall_seconds=self.timings["optimisation"] + self.timings["verification"])
+
+    def _describe(self, start: DesignPoint, final: DesignPoint | None = None) -> None:
+        design = self.experiment.design
+        self.result.designs(design, start, final)
+        if self.detector.drawing is not None:
+            shapes: dict[str, Any] = {"unit": "mm", "initial": list(self.detector.drawing(start))}
+            if final is not None:
+                shapes["final"] = list(self.detector.drawing(final))
+            write_json(self.directory / "drawing.json", shapes)
+
+    def _provenance(self) -> None:
+        facts = provenance(self.device, self.settings.files)
+        facts |= {"seconds": self.timings, "stopped_because": self.reason}
+        facts["verification_calls"] = self.untrained.simulator_calls
+        write_json(self.directory / "provenance.json", facts)

@@ -1,0 +1,116 @@
+"""An example of every concrete class of every noun, for the contract tests.
+
+A new class without an entry here fails `tests/contract`.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import mode_opt
+import mode_opt.detectors
+from mode_opt.design import Design, DesignPoint
+from mode_opt.detectors.sampling_calorimeter import sampling_calorimeter
+from mode_opt.events import Events
+from mode_opt.gradients import Automatic, FiniteDifferences, GradientEstimator, Pathwise, ScoreFunction
+from mode_opt.objectives import DesignCost, Objective, PosteriorBound, Resolution, WeightedSum
+from mode_opt.reconstruction import CellNetwork, Reconstruction, SetNetwork
+from mode_opt.simulation import Chain, Counted, ParticleGun, PrimarySource, Recorded, Simulator
+from mode_opt.simulation.digitisation import Digitisation, StochasticDigitisation
+
+
+def concrete(base: type) -> set[type]:
+    """Every concrete subclass that mode_opt and its detectors define."""
+    for package in (mode_opt, mode_opt.detectors):
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    found: set[type] = set()
+    pending = [base]
+    while pending:
+        for child in pending.pop().__subclasses__():
+            pending.append(child)
+            if child.__module__.startswith("mode_opt") and not inspect.isabstract(child):
+                found.add(child)
+    return found
+
+
+def calorimeter_point(designs: int) -> DesignPoint:
+    """Designs of the calorimeter, with the layout (bounds, derived quantities) of its own design."""
+    design = sampling_calorimeter().design
+    generator = torch.Generator().manual_seed(designs)
+    return design.nearby(designs, 0.2, generator).detach()
+
+
+def cells(count: int = 6, seed: int = 0) -> Events:
+    """Primaries whose hits are deposits in ten cells."""
+    generator = torch.Generator().manual_seed(seed)
+    truth = 100 + 900 * torch.rand(1, count, 1, generator=generator)
+    return Events.of(truth, 5 * torch.rand(1, count, 10, 1, generator=generator))
+
+
+def electrons(count: int = 6) -> Events:
+    return ParticleGun((500.0, 5000.0)).sample(count, torch.Generator().manual_seed(1))
+
+
+Case = tuple[Callable[[], Any], Callable[[int], DesignPoint], Callable[[int], Events]]
+
+
+def plain_point(designs: int) -> DesignPoint:
+    return DesignPoint.of(gain=torch.linspace(0.8, 1.2, designs)[:, None], cut=torch.linspace(1.0, 1.5, designs)[:, None])
+
+
+def simulator_cases() -> dict[type, Case]:
+    """Simulator, designs and primaries of every concrete `Simulator`."""
+    from mode_opt.detectors.sampling_calorimeter.parametric import ParametricShower
+
+    return {
+        ParametricShower: (ParametricShower, calorimeter_point, electrons),
+        Digitisation: (
+            lambda: Digitisation(photoelectrons_per_MeV=50.0, noise=0.1, gain="gain", threshold="cut"),
+            plain_point,
+            cells,
+        ),
+        StochasticDigitisation: (
+            lambda: StochasticDigitisation(photoelectrons_per_MeV=2.0, gain="gain"),
+            plain_point,
+            cells,
+        ),
+        Chain: (lambda: sampling_calorimeter().simulator("parametric"), calorimeter_point, electrons),
+        Counted: (lambda: Counted(ParametricShower()), calorimeter_point, electrons),
+    }
+
+
+def primary_cases() -> dict[type, PrimarySource]:
+    return {ParticleGun: ParticleGun(), Recorded: Recorded(cells(), ["energy"], ["MeV"])}
+
+
+def reconstruction_cases() -> dict[type, Callable[[Events, DesignPoint], Reconstruction]]:
+    return {CellNetwork: CellNetwork.fitting, SetNetwork: SetNetwork.fitting}
+
+
+def objective_cases() -> dict[type, Objective]:
+    return {
+        Resolution: Resolution(),
+        PosteriorBound: PosteriorBound(),
+        DesignCost: DesignCost("gain"),
+        WeightedSum: WeightedSum({"a": Resolution(), "b": DesignCost("gain")}, {"a": 1.0, "b": 0.1}),
+    }
+
+
+def estimator_cases() -> dict[type, GradientEstimator]:
+    return {cls: cls() for cls in (Automatic, FiniteDifferences, Pathwise, ScoreFunction)}
+
+
+NOUNS: dict[type, Callable[[], dict[type, Any]]] = {
+    Simulator: simulator_cases,
+    PrimarySource: primary_cases,
+    Reconstruction: reconstruction_cases,
+    Objective: objective_cases,
+    GradientEstimator: estimator_cases,
+    Design: lambda: {},
+}
