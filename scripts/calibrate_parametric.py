@@ -1,16 +1,17 @@
 """Find the constants of the parametric calorimeter from the scan file, by maximum synthetic likelihood.
 
-The 256 designs x 5 energies of em_showers_scan.root are 1280 groups of 16 recorded showers. Each shower is summarised
-by statistics s_k: energies of gap and absorber, gap fraction, mean depth and longitudinal spread (of the total energy
-per layer, in radiation lengths), and per layer the gap energy and its differences to the next and the third next
-layer. The model simulates showers of the same designs and energies; with their means m_k and variances v_k (plus a
-tolerance, because no model is exact) the loss is the mean over showers, and over the statistics of both sets, of
+The 256 designs x 5 energies of em_showers_scan.root are 1280 groups of 16 recorded showers. Each shower is
+summarised by statistics s_k: energies of gap and absorber, gap fraction, mean depth and longitudinal spread
+(of the total energy per layer, in radiation lengths), and per layer the gap energy and its differences to
+the next and the third next layer. The model simulates showers of the same designs and energies; with their
+means m_k and variances v_k (plus a tolerance, because no model is exact) the loss is the mean over showers,
+and over the statistics of both sets, of
 
     ((s_k - m_k)^2 / v_k + ln v_k) / 2 ,
 
-whose minimum makes means and variances agree, Gaussian or not (after S. Wood, Nature 466 (2010) 1102). As the
-simulator is differentiable, its own constants are found like a design: by Adam, on random batches of groups. The
-reference table em_showers_reference.csv is not used here: it remains the test.
+whose minimum makes means and variances agree, Gaussian or not (after S. Wood, Nature 466 (2010) 1102). As
+the simulator is differentiable, its own constants are found like a design: by Adam, on random batches of
+groups. The reference table em_showers_reference.csv is not used here: it remains the test.
 
     python scripts/calibrate_parametric.py [--steps 1000] [--seed 0]
 """
@@ -40,7 +41,7 @@ PUBLISHED = {
     "shape_spread_slope": 0.86,
     "correlation": 0.705,
 }
-"""Start values from Grindhammer and Peters, hep-ex/0001020, appendix (homogeneous calorimeters; steps: sampling)."""
+"""Start values: Grindhammer and Peters, hep-ex/0001020, appendix (homogeneous; the steps: sampling)."""
 GUESSED = {
     "transition": 0.017,
     "cavity": 0.3,
@@ -67,7 +68,7 @@ def step_length(absorber: Tensor, gap: Tensor) -> Tensor:
 
 
 def statistics(absorber: Tensor, gap: Tensor, groups: Tensor) -> Tensor:
-    """``groups x showers x layers`` deposits of ``groups x 3`` settings to ``groups x showers x k`` statistics."""
+    """``groups x showers x k`` statistics of ``groups x showers x layers`` deposits; groups as `recorded`."""
     energy, step = groups[:, 2:], step_length(groups[:, :1], groups[:, 1:2])
     total = absorber + gap
     share = total / total.sum(-1, keepdim=True).clamp(min=1e-3)
@@ -78,11 +79,13 @@ def statistics(absorber: Tensor, gap: Tensor, groups: Tensor) -> Tensor:
     fraction = in_gap / (in_gap + in_absorber).clamp(min=1e-3)
     shower = torch.stack([in_gap / energy, in_absorber / energy, fraction, depth * step, spread * step], -1)
     layers = gap / energy.unsqueeze(-1)
-    return torch.cat([shower, layers, layers[..., 1:] - layers[..., :-1], layers[..., 3:] - layers[..., :-3]], -1)
+    return torch.cat(
+        [shower, layers, layers[..., 1:] - layers[..., :-1], layers[..., 3:] - layers[..., :-3]], -1
+    )
 
 
 def recorded() -> tuple[Tensor, Tensor]:
-    """Absorber, gap (mm), energy (MeV) of the groups (``groups x 3``), their statistics (``groups x 16 x k``)."""
+    """Absorber, gap (mm) and energy (MeV), ``groups x 3``, and statistics, ``groups x 16 x k``."""
     import uproot
 
     path = files("mode_opt.detectors.sampling_calorimeter") / "data" / "em_showers_scan.root"
@@ -91,7 +94,9 @@ def recorded() -> tuple[Tensor, Tensor]:
     settings = np.stack([columns[n] for n in ("absorber_thickness", "gap_thickness", "primary_energy")], 1)
     order = np.lexsort(settings.T)
     groups = torch.as_tensor(settings[order][::16])
-    absorber, gap = (torch.as_tensor(columns[f"edep_{n}"][order]).unflatten(0, (-1, 16)) for n in ("absorber", "gap"))
+    absorber, gap = (
+        torch.as_tensor(columns[f"edep_{n}"][order]).unflatten(0, (-1, 16)) for n in ("absorber", "gap")
+    )
     return groups, statistics(absorber, gap, groups)
 
 
@@ -100,7 +105,9 @@ def loss(constants: dict[str, Tensor], groups: Tensor, observed: Tensor, seed: i
     phi = DesignPoint.of(absorber_thickness=groups[:, :1], gap_thickness=groups[:, 1:2])
     energy = groups[:, 2:].expand(-1, SHOWERS).unsqueeze(-1)
     simulator = ParametricShower(calibration=Calibration(**constants))
-    deposits = simulator.deposits(phi, Events.of(energy, energy.unsqueeze(-1)), torch.Generator().manual_seed(seed))
+    deposits = simulator.deposits(
+        phi, Events.of(energy, energy.unsqueeze(-1)), torch.Generator().manual_seed(seed)
+    )
     simulated = statistics(deposits.absorber, deposits.gap, groups).double()
     layers = simulated.shape[-1] - len(TOLERANCE)
     tolerance = torch.tensor([*TOLERANCE, *([LAYER_TOLERANCE] * layers)], dtype=torch.double)
@@ -135,7 +142,9 @@ def calibrate(steps: int, seed: int) -> dict[str, float]:
 
 def main() -> None:
     """Calibrate and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -37,16 +37,16 @@ def start_values(node: Any) -> dict[str, Any]:
     path = Path(node) / "result.json" if Path(node).is_dir() else Path(node)
     try:
         entries = json.loads(path.read_text())["design"]
-        return {
-            name: entry["final"] if entry.get("unit") is None else _with_unit(entry["final"], entry["unit"])
-            for name, entry in entries.items()
-        }
+        return {name: _with_unit(entry["final"], entry["unit"]) for name, entry in entries.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError("design", node, f"values by name, or a run with a final design ({error!r})") from error
 
 
-def _with_unit(value: Any, unit: str) -> Any:
-    return value if isinstance(value, list | str) or value is None or not unit else f"{value!r} {unit}"
+def _with_unit(value: Any, unit: str | None) -> Any:
+    """The value with its unit, because another configuration may declare another one."""
+    if isinstance(value, list):
+        return [_with_unit(item, unit) for item in value]
+    return f"{value!r} {unit}" if isinstance(value, float) and unit else value
 
 
 def experiment_of(

@@ -24,19 +24,24 @@ def main(arguments: list[str]) -> int:
 
 def _print(console: Console, name: str, content: dict[str, Any]) -> None:
     console.print(f"[bold]{name}[/bold]  {content.get('description', '')}")
-    for key in ("simulators", "constraints"):
-        if content.get(key):
-            console.print(f"  {key}: {', '.join(map(str, content[key]))}")
+    design = content.get("design", {})
+    for key, names in (("simulators", _available(content)), ("constraints", design.get("constraints"))):
+        if names:
+            console.print(f"  {key}: {', '.join(map(str, names))}")
     for base in content.get("defaults", []):
         if isinstance(base, str) and base != "_self_":
             console.print(f"  as {base}, but:")
-    parameters = content.get("parameters") or content.get("design", {}).get("parameters", {})
-    if parameters:
+    if design.get("parameters"):
         table = Table("parameter", "start", "bounds or options", "unit", box=None, padding=(0, 3, 0, 2))
-        for parameter, entry in parameters.items():
+        for parameter, entry in design["parameters"].items():
             table.add_row(parameter, *(_cell(entry, keys) for keys in (("start", "expression"), _RANGE, ("unit",))))
         console.print(table)
     console.print()
+
+
+def _available(content: dict[str, Any]) -> list[str]:
+    """Names of the simulators that are not switched off."""
+    return [name for name, arguments in (content.get("simulators") or {}).items() if arguments is not None]
 
 
 _RANGE = ("bounds", "options", "size")

@@ -62,5 +62,5 @@ def _designs(directory: Path) -> dict[str, Any]:
 
 
 def _point(design: Design, entries: dict[str, Any], which: str) -> DesignPoint:
-    design.assign({name: entry[which] for name, entry in entries.items() if name in design.assignable})
+    design.assign({name: entry[which] for name, entry in entries.items()})
     return design().detach()

@@ -58,7 +58,7 @@ class Effort:
 
     def __post_init__(self) -> None:
         for key, value in vars(self).items():
-            lowest = 0 if key in ("warm_up", "reconstruction_steps", "radius") else 1e-9
+            lowest = 0 if key in ("warm_up", "reconstruction_steps") else 1e-9
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= lowest:
                 raise ConfigurationError(f"effort.{key}", value, "a positive number")
         if self.events < 2:
@@ -206,5 +206,5 @@ class Alternation(nn.Module):
             }
             for name, constraint in experiment.design.constraints_at(phi).items():
                 columns[f"constraint/{name}"] = constraint.value
-        columns |= {f"multiplier/{name}": value for name, value in experiment.lagrangian.named_multipliers().items()}
+        columns |= {f"multiplier/{name}": value for name, value in experiment.lagrangian.by_name().items()}
         return columns | {"gradient_norm": norm, "simulator_calls": float(experiment.simulator_calls)}

@@ -15,6 +15,9 @@ from mode_opt.objectives import Objective, weighted_mean
 from mode_opt.reconstruction import Reconstruction
 from mode_opt.simulation import Counted, PrimarySource, Simulator, stream
 
+PROBE = 64
+"""Events that a reconstruction is fitted to: sizes, and scales of its inputs and outputs."""
+
 Observer = Callable[[Events, Distribution, DesignPoint], None]
 
 
@@ -26,7 +29,7 @@ class Experiment(nn.Module):
         design: owns ψ.
         simulator: its calls are counted in ``simulator_calls``.
         primaries: where the particles that enter come from.
-        reconstruction: an instance, or a function that builds one to fit two probe events.
+        reconstruction: an instance, or a function that builds one to fit `PROBE` events.
         objective: smaller is better.
         gradient: None chooses by the promise of the simulator (`Automatic`).
 
@@ -48,7 +51,7 @@ class Experiment(nn.Module):
         self.gradient.check(simulator)
         self.design, self.simulator, self.primaries = design, Counted(simulator), primaries
         self.objective = objective
-        self.lagrangian = AugmentedLagrangian(design)
+        self.lagrangian = AugmentedLagrangian(design.nonlinear_constraints)
         self.reconstruction = (
             reconstruction if isinstance(reconstruction, Reconstruction) else self._fitting(reconstruction)
         )
@@ -77,7 +80,7 @@ class Experiment(nn.Module):
         generator = stream(self.design.psi.device, 0, "probe")
         with torch.no_grad():
             phi = self.design()
-            return factory(self.simulator(phi, self.primaries.sample(2, generator), generator), phi)
+            return factory(self.simulator(phi, self.primaries.sample(PROBE, generator), generator), phi)
 
     @property
     def simulator_calls(self) -> int:

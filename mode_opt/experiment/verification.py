@@ -182,6 +182,7 @@ def _curves(experiment: Experiment, events: Events, belief: Distribution, bins: 
         for part in truth.argsort().tensor_split(min(bins, truth.numel() // 20 or 1)):
             low, high = float(truth[part[0]]), float(truth[part[-1]])
             row = {"quantity": name, "unit": unit, "low": low, "high": high, "mean": float(truth[part].mean())}
+            row["residual"] = "relative" if relative else "absolute"
             rows.append({**row, **_width_and_bias(residual[part], events.weight[0, part])})
     return rows
 

@@ -40,6 +40,23 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
+def standardised(values: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column over the real rows, for scales of inputs and outputs.
+
+    Args:
+        values: ``... x k``.
+        real: ``...``, which rows count.
+
+    Returns:
+        Two tensors of ``k``; the deviation is 1 for a column that does not vary.
+    """
+    rows = values[real]
+    if len(rows) < 2:
+        return values.new_zeros(values.shape[-1]), values.new_ones(values.shape[-1])
+    spread = rows.std(0)
+    return rows.mean(0), torch.where(spread > 1e-6 * rows.abs().amax(0), spread, torch.ones_like(spread))
+
+
 def positive(raw: Tensor) -> Tensor:
     """A positive spread from an unbounded network output; ``raw = 0`` gives 0.1."""
     return softplus(raw - 2.25) + torch.finfo(raw.dtype).eps

@@ -10,7 +10,7 @@ from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
 from mode_opt.reconstruction.base import Reconstruction
-from mode_opt.reconstruction.beliefs import family, positive
+from mode_opt.reconstruction.beliefs import family, positive, standardised
 
 
 def multilayer(inputs: int, hidden: int, depth: int, outputs: int) -> nn.Sequential:
@@ -31,9 +31,9 @@ class CellNetwork(Reconstruction):
 
     With the sum ``s = Σ hits + floor`` of the first hit feature the network sees ``log s``, the fractions
     ``√(hits/s)`` of each cell (a variance-stabilising map for deposits) and the normalised design, and returns
-    location and spread of the belief. For a ``log_normal`` belief the location is ``log s`` plus the output of
-    the network: the sum of the deposits with a learned calibration and leakage correction, which is why it
-    needs few events.
+    location and spread of the belief, in units of the spread of the truth that `fitting` saw. For a
+    ``log_normal`` belief the location is ``log s`` plus the output of the network: the sum of the deposits with a
+    learned calibration and leakage correction, which is why it needs few events.
 
     Args:
         cells: ``h``, number of cells of an event.
@@ -48,6 +48,9 @@ class CellNetwork(Reconstruction):
     Raises:
         ConfigurationError: for sizes below one or an unknown belief.
     """
+
+    centre: Tensor
+    scale: Tensor
 
     def __init__(
         self,
@@ -67,6 +70,8 @@ class CellNetwork(Reconstruction):
                 raise ConfigurationError(f"reconstruction.{key}", value, "at least 1")
         self.belief, self.family, self.floor, self.cells = belief, family(belief), floor, cells
         self.targets = targets
+        self.register_buffer("centre", torch.zeros(targets))
+        self.register_buffer("scale", torch.ones(targets))
         self.network = multilayer(cells * features + features + parameters, hidden, depth, 2 * targets)
 
     @classmethod
@@ -74,18 +79,33 @@ class CellNetwork(Reconstruction):
         """The network whose sizes fit these events and designs; ``options`` are those of the constructor."""
         _, _, cells, features = events.hits.shape
         sizes = {"cells": cells, "features": features, "targets": events.truth.shape[2]}
-        return cls(parameters=phi.values.shape[1], **sizes, **options)
+        network = cls(parameters=phi.values.shape[1], **sizes, **options)
+        network._standardise(events)
+        return network
+
+    def _standardise(self, events: Events) -> None:
+        """Start at the calibration and the unit of these events instead of at one."""
+        target, every = events.truth, torch.ones_like(events.weight, dtype=torch.bool)
+        if self.belief == "log_normal":
+            self.centre = (target.log() - self._total(events)[..., :1].log()).mean((0, 1))
+        else:
+            self.centre, self.scale = standardised(target, every)
+
+    def _total(self, events: Events) -> Tensor:
+        hits = events.hits * events.mask.unsqueeze(-1)
+        return hits.sum(2).clamp_min(0.0) + self.floor  # b x n x f
 
     def forward(self, events: Events, phi: DesignPoint) -> Distribution:
         hits = events.hits * events.mask.unsqueeze(-1)
         if hits.shape[2] != self.cells:
             raise ConfigurationError("reconstruction.cells", self.cells, f"{hits.shape[2]}, the cells of the events")
-        total = hits.sum(2).clamp_min(0.0) + self.floor  # b x n x f
+        total = self._total(events)
         features = torch.cat([self._fractions(hits, total), total.log() - 4.0, self._design(events, phi)], -1)
         location, spread = self.network(features).split(self.targets, -1)
+        location = self.centre + self.scale * location
         if self.belief == "log_normal":
             location = location + total[..., :1].log()
-        return self.family(location, positive(spread))
+        return self.family(location, self.scale * positive(spread))
 
     def _fractions(self, hits: Tensor, total: Tensor) -> Tensor:
         # √x has an infinite slope at empty cells; the shift bounds it and keeps zero at zero.

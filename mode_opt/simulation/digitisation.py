@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError, ShapeError
@@ -17,7 +17,7 @@ Constant = float | str
 
 
 @final
-class Constants(nn.Module):
+class Constants:
     """Named constants of a simulator, each a number or the name of a design parameter.
 
     Args:
@@ -29,14 +29,15 @@ class Constants(nn.Module):
     """
 
     def __init__(self, values: dict[str, Constant | None], positive: tuple[str, ...]) -> None:
-        super().__init__()
         for name, value in values.items():
             if value is None or isinstance(value, str):
                 continue
             wrong = not math.isfinite(value) or value < 0 or (value == 0 and name in positive)
             if wrong:
                 least = "a positive number" if name in positive else "a number, 0 or more"
-                raise ConfigurationError(f"digitisation.{name}", value, f"{least}, or the name of a design parameter")
+                raise ConfigurationError(
+                    f"digitisation.{name}", value, f"{least}, or the name of a design parameter"
+                )
         self.values = dict(values)
 
     def is_off(self, name: str) -> bool:
@@ -54,7 +55,9 @@ class Constants(nn.Module):
         if not isinstance(value, str):
             return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(1, 1, 1)
         if phi[value].shape[1] not in (1, like.shape[2]):
-            raise ShapeError(f"design parameter {value}", phi[value].shape, f"b x 1 or b x {like.shape[2]} (cells)")
+            raise ShapeError(
+                f"design parameter {value}", phi[value].shape, f"b x 1 or b x {like.shape[2]} (cells)"
+            )
         return phi[value].to(like.dtype).unsqueeze(1)
 
 
@@ -68,7 +71,7 @@ def _energies(events: Events) -> Tensor:
 
 
 def _recorded(events: Events, signal: Tensor, kept: Tensor | None = None) -> Events:
-    """Events whose feature 0 is ``signal`` and whose other features pass through, with zeros where not ``kept``."""
+    """Events whose feature 0 is ``signal``; other features pass through, zeros where not ``kept``."""
     mask = events.mask if kept is None else events.mask & kept
     hits = torch.cat([signal.unsqueeze(-1), events.hits[..., 1:]], -1)
     return replace(events, hits=torch.where(mask.unsqueeze(-1), hits, torch.zeros_like(hits)), mask=mask)
@@ -85,18 +88,17 @@ class Digitisation(DifferentiableSimulator):
         x = gain (x + noise z')                           noise: MeV
         x = x sigmoid((x - threshold) / threshold_width)  both in the unit of the output
 
-    The Gaussian stands for a Poisson number of photoelectrons: mean and variance are those of Poisson, the skewness
-    1 / sqrt(N e) is lost, which displaces tail probabilities by relative O((N e)^-1/2): a few percent within two
-    standard deviations for ten photoelectrons or more. Below that the positive part (at zero) adds
-    ``E[max(-x, 0)] = sqrt(e / N) (phi(u) - u Phi(-u))`` with ``u = sqrt(N e)``, that is 0.8 % of e for one expected
-    photoelectron per 0.083 of its standard deviation, and less than 1e-4 of e from 9 photoelectrons on; use
-    `StochasticDigitisation` where single photoelectrons matter. The square root has the slope of
-    ``e / (2 sqrt(N e + 1e-3))`` near zero, so that the derivative of an empty cell is finite.
+    The Gaussian stands for a Poisson number of photoelectrons: mean and variance are those of Poisson, the
+    skewness ``1 / sqrt(N e)`` is lost, which changes probabilities by at most ``0.07 / sqrt(N e)`` (first
+    Edgeworth term). The positive part adds, with ``u = sqrt(N e)``, the share ``phi(u) / u - Phi(-u)`` to the
+    mean: 8.3 % for one expected photoelectron, 0.013 % for nine. Use `StochasticDigitisation` where single
+    photoelectrons matter. The root of the number k of photoelectrons is taken as ``k / sqrt(k + 0.001)``, so
+    that the derivative of an empty cell is finite.
 
-    The smooth gate g multiplies: a cell 4 widths below the threshold keeps 1.8 % of its signal and one 4 widths
-    above loses 1.8 %; at the threshold it keeps one half. Against the hard cut ``x (x > threshold)`` the bias of a
-    signal with locally uniform density rho(x) is ``rho pi^2 width^2 / 6`` in the mean (in units of the output; the
-    terms linear in the width cancel). It goes to zero with the square of the width. Threshold 0 or None: no gate.
+    The smooth gate multiplies: a cell 4 widths below the threshold keeps 1.8 % of its signal and one 4 widths
+    above loses 1.8 %; at the threshold it keeps one half. Against the hard cut ``x (x > threshold)`` the mean
+    of a signal whose density rho is flat around the threshold is biased by ``-rho pi^2 width^2 / 6``: terms
+    linear in the width cancel. Threshold None or 0: no gate.
 
     Every constant may be the name of a design parameter. Padded hits stay zero; other features pass through.
 
@@ -134,13 +136,15 @@ class Digitisation(DifferentiableSimulator):
         positive = ("photoelectrons_per_MeV", "gain", "threshold_width", "saturation")
         self.constants = Constants(values, positive)
 
-    def forward(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None) -> Events:
+    def forward(
+        self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None
+    ) -> Events:
         events, constants = primaries.expand(phi.designs), self.constants
         signal = _energies(events)
         z = torch.randn((2, *signal.shape), generator=generator, dtype=signal.dtype, device=signal.device)
         if not constants.is_off("photoelectrons_per_MeV"):
-            yield_ = constants.read("photoelectrons_per_MeV", phi, signal)
-            signal = (signal + _root(signal * yield_) / yield_ * z[0]).clamp(min=0)
+            per_energy = constants.read("photoelectrons_per_MeV", phi, signal)
+            signal = (signal + _root(signal * per_energy) / per_energy * z[0]).clamp(min=0)
         if not constants.is_off("saturation"):
             signal = saturated(signal, constants.read("saturation", phi, signal))
         if not constants.is_off("noise"):
@@ -153,31 +157,33 @@ class Digitisation(DifferentiableSimulator):
 
 
 def _root(count: Tensor) -> Tensor:
-    """``count / sqrt(count + 1e-3)``: the square root of a number of photoelectrons, with a finite slope at zero."""
+    """``count / sqrt(count + 1e-3)``: the root of a number of photoelectrons, with a finite slope at zero."""
     count = count.clamp(min=0)
     return count / (count + 1e-3).sqrt()
 
 
 @final
 class StochasticDigitisation(StochasticSimulator):
-    """Poisson photoelectrons and hard zero suppression; the log-probability of the random choices is recorded.
+    """Poisson photoelectrons and hard zero suppression; the log-probability of the random choices is
+    recorded.
 
     With e the deposited energy of a cell (hit feature 0, MeV), rate ``r = N e + d``, z standard normal::
 
-        k ~ Poisson(r)                                      recorded: k ln r - r - ln k!
-        x = gain S (1 - exp(-k / (N S)))                    (gain k / N without saturation)
-        kept with probability Phi((x - threshold) / (gain noise)); recorded: its logarithm, or that of the loss
-        x + gain noise z' if kept, z' normal, given that x + gain noise z' exceeds the threshold
+        k ~ Poisson(r)                                      recorded: k ln r - r - ln k! x = gain S (1 -
+        exp(-k / (N S)))                    (gain k / N without saturation) kept with probability Phi((x -
+        threshold) / (gain noise)); recorded: its logarithm, or that of the loss x + gain noise z' if kept, z'
+        normal, given that x + gain noise z' exceeds the threshold
 
-    so that the hits and the mask are distributed as for noise followed by a hard cut. The counts are drawn from
-    detached rates and enter as values: ``d log p`` carries the derivative with respect to whatever moves the rate
-    (the energies of a differentiable shower, N, d), and, with noise, that of the threshold. What remains, gain and
-    the truncated noise given the choices, is pathwise. Without noise the cut is a function of the counts and of the
-    threshold alone: then a threshold or gain that is a design parameter would carry no derivative through the cut,
-    and is refused. (torch.poisson hands back a zero gradient without a word; nothing here relies on it.)
+    so that the hits and the mask are distributed as for noise followed by a hard cut. The counts are drawn
+    from detached rates and enter as values: ``d log p`` carries the derivative with respect to whatever moves
+    the rate (the energies of a differentiable shower, N, d), and, with noise, that of the threshold. What
+    remains, gain and the truncated noise given the choices, is pathwise. Without noise the cut is a function
+    of the counts and of the threshold alone: then a threshold or gain that is a design parameter would carry
+    no derivative through the cut, and is refused. (torch.poisson hands back a zero gradient without a word;
+    nothing here relies on it.)
 
-    Lost cells have mask False and zeros in all features. The log-probability is summed over the cells and added to
-    what the events already carry.
+    Lost cells have mask False and zeros in all features. The log-probability is summed over the cells and
+    added to what the events already carry.
 
     Args:
         photoelectrons_per_MeV: N.
@@ -188,7 +194,7 @@ class StochasticDigitisation(StochasticSimulator):
         dark_counts: d, mean number of photoelectrons in a cell without energy.
 
     Raises:
-        ConfigurationError: if a number is out of range, or a cut that carries no derivative depends on the design.
+        ConfigurationError: if a number is out of range, or a cut without noise depends on the design.
         ShapeError: if a design parameter is neither scalar nor per cell.
     """
 
@@ -211,21 +217,28 @@ class StochasticDigitisation(StochasticSimulator):
             "dark_counts": dark_counts,
         }
         self.constants = Constants(values, ("photoelectrons_per_MeV", "gain", "saturation"))
-        moving = [n for n in ("threshold", "gain", "saturation", "photoelectrons_per_MeV") if isinstance(values[n], str)]
+        cut = ("threshold", "gain", "saturation", "photoelectrons_per_MeV")
+        moving = [name for name in cut if isinstance(values[name], str)]
         if moving and not self.constants.is_off("threshold") and self.constants.is_off("noise"):
-            expected = f"noise > 0, because a cut without noise has no derivative with respect to {', '.join(moving)}"
+            expected = f"noise > 0: a cut without noise has no derivative with respect to {', '.join(moving)}"
             raise ConfigurationError("digitisation.noise", noise, expected)
 
-    def forward(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None) -> Events:
+    def forward(
+        self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None
+    ) -> Events:
         events = primaries.expand(phi.designs)
         count, chosen = self._count(phi, _energies(events), generator)
         signal = self._signal(phi, count)
-        uniform = torch.rand((2, *signal.shape), generator=generator, dtype=signal.dtype, device=signal.device)
+        uniform = torch.rand(
+            (2, *signal.shape), generator=generator, dtype=signal.dtype, device=signal.device
+        )
         kept, decided, signal = self._suppress(phi, signal, uniform)
         log_probability = torch.where(events.mask, chosen + decided, torch.zeros_like(chosen)).sum(2)
         return _recorded(events, signal, kept).with_choices(log_probability)
 
-    def _count(self, phi: DesignPoint, energy: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def _count(
+        self, phi: DesignPoint, energy: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
         """Photoelectrons of each cell and the logarithm of their probability, both ``b x n x h``."""
         rate = self.constants.read("photoelectrons_per_MeV", phi, energy) * energy.clamp(min=0)
         rate = rate + self.constants.read("dark_counts", phi, energy)
@@ -245,7 +258,11 @@ class StochasticDigitisation(StochasticSimulator):
         constants, zero = self.constants, torch.zeros_like(signal)
         spread = constants.read("gain", phi, signal) * constants.read("noise", phi, signal)
         if constants.is_off("threshold"):
-            noise = torch.special.ndtri(uniform[1].clamp(1e-6, 1 - 1e-6)) if not constants.is_off("noise") else zero
+            noise = (
+                torch.special.ndtri(uniform[1].clamp(1e-6, 1 - 1e-6))
+                if not constants.is_off("noise")
+                else zero
+            )
             return torch.ones_like(signal, dtype=torch.bool), zero, signal + spread * noise
         distance = signal - constants.read("threshold", phi, signal)
         if constants.is_off("noise"):

@@ -18,5 +18,6 @@ def stream(device: torch.device | str, seed: int, *labels: str | int) -> torch.G
         labels: purpose and counters.
     """
     entropy = [zlib.crc32(label.encode()) if isinstance(label, str) else int(label) for label in labels]
-    state = np.random.SeedSequence([int(seed), *entropy]).generate_state(1, np.uint64)[0]
+    # The number of labels comes first: trailing zeros alone would not change the state.
+    state = np.random.SeedSequence([len(entropy), int(seed), *entropy]).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -75,7 +76,7 @@ def provenance(device: torch.device, files: Iterable[Path] = ()) -> dict[str, An
     if device.type == "cuda":
         hardware["gpu"] = torch.cuda.get_device_name(device)
     return {
-        "command": " ".join(["mode-opt", *sys.argv[1:]]),
+        "command": shlex.join(["mode-opt", *sys.argv[1:]]),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "hardware": hardware,

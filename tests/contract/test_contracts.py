@@ -75,7 +75,7 @@ def test_differentiable_hits_agree_with_central_differences(kind):
     (slope,) = torch.autograd.grad(response(phi.values), phi.values)
     for column in range(phi.values.shape[1]):
         step = torch.zeros_like(phi.values)
-        step[0, column] = 1e-5 * max(1.0, abs(float(phi.values[0, column])))
+        step[0, column] = 1e-5 * max(1.0, abs(float(phi.values[0, column].detach())))
         with torch.no_grad():
             central = (response(phi.values + step) - response(phi.values - step)) / (2 * step[0, column])
         assert slope[0, column].item() == pytest.approx(central.item(), rel=1e-4, abs=1e-6)

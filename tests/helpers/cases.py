@@ -76,7 +76,7 @@ def simulator_cases() -> dict[type, Case]:
             cells,
         ),
         StochasticDigitisation: (
-            lambda: StochasticDigitisation(photoelectrons_per_MeV=2.0, gain="gain"),
+            lambda: StochasticDigitisation(photoelectrons_per_MeV="gain", noise=0.1, threshold="cut"),
             plain_point,
             cells,
         ),

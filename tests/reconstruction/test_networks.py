@@ -57,7 +57,7 @@ def test_training_reaches_the_width_of_the_exact_posterior(kind, belief):
         return Events.of(primaries.truth, hits)
 
     torch.manual_seed(0)
-    network = kind.fitting(batch(2), phi, hidden=32, belief=belief)
+    network = kind.fitting(batch(64), phi, hidden=32, belief=belief)
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
     for _ in range(600):
         training = batch(512)

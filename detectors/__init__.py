@@ -1,0 +1,1 @@
+"""Detectors that come with mode_opt, one package each."""

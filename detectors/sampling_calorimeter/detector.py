@@ -1,0 +1,120 @@
+"""The sampling calorimeter as a `Detector`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from mode_opt.design import Design, DesignPoint
+from mode_opt.errors import ConfigurationError
+from mode_opt.experiment import Detector
+from mode_opt.experiment.detector import Progress, SimulatorFactory
+from mode_opt.objectives import Resolution
+from mode_opt.reconstruction import CellNetwork
+from mode_opt.simulation import Chain, ParticleGun, Simulator
+from mode_opt.simulation.digitisation import Digitisation
+
+from .parametric import ParametricShower
+
+CONFIGURATION = Path(__file__).parent / "conf" / "detector" / "sampling_calorimeter.yaml"
+
+WIDTH = 400.0
+"""Transverse size of the calorimeter, mm."""
+
+
+def sampling_calorimeter(**changes: Any) -> Detector:
+    """Layers of absorber and gap; primaries are electrons, the truth is their energy, a cell is a gap.
+
+    Args:
+        changes: entries of ``conf/detector/sampling_calorimeter.yaml`` that differ, e.g. ``absorber="Pb"`` or
+            ``design={"constraints": ["length <= 300 mm"]}`` (mappings are merged); the file says what there is
+            and which units the numbers have.
+
+    Raises:
+        ConfigurationError: for an entry that does not exist, an unknown simulator or material, or thicknesses
+            whose number does not fit the layers.
+    """
+    defaults = OmegaConf.load(CONFIGURATION)
+    for key in changes:
+        if key not in defaults:
+            raise ConfigurationError(f"detector.{key}", changes[key], f"one of the entries {', '.join(defaults)}")
+    settings: Any = OmegaConf.to_container(OmegaConf.merge(defaults, changes), resolve=True)
+    del settings["_target_"]
+    return _build(**settings)
+
+
+def _build(
+    name: str,
+    description: str,
+    layers: int,
+    absorber: str,
+    gap: str,
+    design: Mapping[str, Any],
+    energy: Sequence[float],
+    bins: Sequence[float],
+    simulators: Mapping[str, Mapping[str, Any] | None],
+    digitisation: Mapping[str, Any] | None,
+) -> Detector:
+    for thickness in ("absorber_thickness", "gap_thickness"):
+        size = design["parameters"].get(thickness, {}).get("size")
+        if thickness not in design["parameters"] or size not in (None, 1, layers):
+            raise ConfigurationError(f"detector.design.parameters.{thickness}.size", size, f"none or {layers}, the layers")
+    stack = {"layers": layers, "absorber": absorber, "gap": gap}
+    return Detector(
+        name=name,
+        design=Design(**design),
+        simulators=_simulators(simulators, digitisation, stack),
+        primaries=ParticleGun(energy),
+        reconstruction=CellNetwork.fitting,
+        objective=Resolution(bins=bins),
+        drawing=partial(draw, **stack),
+    )
+
+
+def _simulators(
+    chosen: Mapping[str, Mapping[str, Any] | None], digitisation: Mapping[str, Any] | None, stack: Mapping[str, Any]
+) -> dict[str, Simulator | SimulatorFactory]:
+    """Each named shower simulator, followed by the digitisation."""
+    showers: dict[str, Callable[..., Simulator]] = {"parametric": _parametric, "surrogate": _surrogate}
+    found: dict[str, Simulator | SimulatorFactory] = {}
+    for name, arguments in chosen.items():
+        if name not in showers:
+            raise ConfigurationError("detector.simulators", name, f"one of {', '.join(showers)}")
+        if arguments is not None:
+            found[name] = partial(_digitised, partial(showers[name], stack, arguments), digitisation)
+    return found
+
+
+def _digitised(
+    shower: Callable[[Progress], Simulator], digitisation: Mapping[str, Any] | None, progress: Progress
+) -> Simulator:
+    parts = {"shower": shower(progress)}
+    if digitisation is not None:
+        parts["digitisation"] = Digitisation(**digitisation)
+    return Chain(parts)
+
+
+def _parametric(stack: Mapping[str, Any], arguments: Mapping[str, Any], progress: Progress) -> Simulator:
+    return ParametricShower(**stack, **arguments)
+
+
+def _surrogate(stack: Mapping[str, Any], arguments: Mapping[str, Any], progress: Progress) -> Simulator:
+    from .surrogate import shower_surrogate
+
+    if dict(stack) != {"layers": 50, "absorber": "PbWO4", "gap": "lAr"}:
+        raise ConfigurationError("simulator", "surrogate", f"parametric for {dict(stack)}: it knows 50 layers PbWO4/lAr")
+    return shower_surrogate(**arguments, progress=progress)
+
+
+def draw(phi: DesignPoint, layers: int, absorber: str, gap: str) -> list[dict[str, Any]]:
+    """The layers of one design as boxes in mm, x along the beam from the front face."""
+    shapes, position = [], 0.0
+    thicknesses = [phi[name][0].expand(layers).tolist() for name in ("absorber_thickness", "gap_thickness")]
+    for pair in zip(*thicknesses, strict=True):
+        for thickness, material, label in zip(pair, (absorber, gap), ("absorber", "gap"), strict=True):
+            box = {"x": [position, position + thickness], "y": [-WIDTH / 2, WIDTH / 2]}
+            shapes.append({"kind": "box", **box, "material": material, "label": label})
+            position += thickness
+    return shapes

@@ -1,0 +1,151 @@
+"""The fit of a density: Adam on batches, early stopping on designs that took no part."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mode_opt.design import DesignPoint
+from mode_opt.errors import ConfigurationError, NonFiniteError
+
+Loss = Callable[[Tensor, torch.Generator], Tensor]
+"""Mean negative log-likelihood of the events with the given numbers."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings of a fit.
+
+    Attributes:
+        steps: optimiser steps at most.
+        batch: events in a step.
+        learning_rate: at its highest; it rises over the first tenth and falls along a cosine to zero.
+        weight_decay: of AdamW (Loshchilov and Hutter, arXiv:1711.05101).
+        gradient_norm: longer gradients are shortened to this.
+        held_out: fraction of the designs for early stopping (of the events if there are fewer than 5 designs).
+        check_every: steps between two looks at the held-out loss.
+        patience: looks without improvement after which the fit ends; the best weights are kept.
+
+    Raises:
+        ConfigurationError: for numbers that make no sense.
+    """
+
+    steps: int = 2000
+    batch: int = 512
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    gradient_norm: float = 20.0
+    held_out: float = 0.1
+    check_every: int = 100
+    patience: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "learning_rate", "gradient_norm", "check_every", "patience"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"surrogate.training.{name}", getattr(self, name), "more than 0")
+        if not 0 < self.held_out < 1:
+            raise ConfigurationError("surrogate.training.held_out", self.held_out, "a fraction between 0 and 1")
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How a fit went.
+
+    Attributes:
+        steps: optimiser steps taken.
+        best_step: the step whose weights were kept.
+        training_loss: mean negative log-likelihood over the last steps before the best look.
+        held_out_loss: the same on the held-out designs, at the best look.
+        history: (step, training loss, held-out loss) at each look.
+        seconds: wall time.
+        cached: whether the weights came from the cache.
+    """
+
+    steps: int
+    best_step: int
+    training_loss: float
+    held_out_loss: float
+    history: tuple[tuple[int, float, float], ...] = field(repr=False)
+    seconds: float = 0.0
+    cached: bool = False
+
+    def asdict(self) -> dict[str, Any]:
+        """Plain containers, for JSON and checkpoints."""
+        return asdict(self)
+
+
+def hold_out(phi: DesignPoint, count: int, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Numbers of the events (``b * count`` of them) to train on and of those held out, without a common design.
+
+    Equal designs stay together. With fewer than 5 different designs single events are held out.
+    """
+    designs, group = torch.unique(phi.values.cpu(), dim=0, return_inverse=True)
+    of_event = group.repeat_interleave(count)
+    if len(designs) < 5:
+        of_event = torch.arange(len(of_event))
+    groups = int(of_event.max()) + 1
+    chosen = torch.zeros(groups, dtype=torch.bool)
+    chosen[torch.randperm(groups, generator=generator)[: max(1, round(fraction * groups))]] = True
+    held = chosen[of_event]
+    return (~held).nonzero()[:, 0].to(phi.values.device), held.nonzero()[:, 0].to(phi.values.device)
+
+
+def train(
+    module: nn.Module,
+    loss: Loss,
+    kept: Tensor,
+    held: Tensor,
+    settings: Training,
+    generator: torch.Generator,
+    progress: Callable[[str, float], None],
+) -> FitReport:
+    """Minimise ``loss`` over the events ``kept``; the module ends with the weights that were best on ``held``.
+
+    Raises:
+        NonFiniteError: if a loss is NaN or infinite; the module keeps the weights that were best so far.
+    """
+    start, history = time.monotonic(), list[tuple[int, float, float]]()
+    best, kept_weights = (float("inf"), 0), _copy(module)
+    optimiser = torch.optim.AdamW(module.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=settings.steps + 1, pct_start=0.1
+    )
+    recent, noise = [], generator.initial_seed()
+    for step in range(1, settings.steps + 1):
+        rows = kept[torch.randint(len(kept), (settings.batch,), generator=generator, device=kept.device)]
+        recent.append(_step(module, loss(rows, generator), optimiser, settings.gradient_norm))
+        schedule.step()
+        if step % settings.check_every and step != settings.steps:
+            continue
+        with torch.no_grad():
+            # The same noise at each look, so that looks can be compared.
+            fixed = torch.Generator(kept.device).manual_seed(noise)
+            history.append((step, float(torch.stack(recent).mean()), float(loss(held, fixed))))
+        recent = []
+        if not all(map(torch.isfinite, torch.tensor(history[-1][1:]))):
+            module.load_state_dict(kept_weights)
+            raise NonFiniteError(f"surrogate.fit: the loss became {history[-1][1]} (held out {history[-1][2]}) by step {step}")
+        if history[-1][2] < best[0]:
+            best, kept_weights = (history[-1][2], step), _copy(module)
+        progress("training the surrogate", step / settings.steps)
+        if step - best[1] >= settings.patience * settings.check_every:
+            break
+    module.load_state_dict(kept_weights)
+    progress("training the surrogate", 1.0)
+    at_best = next(row for row in history if row[0] == best[1])
+    return FitReport(step, best[1], at_best[1], at_best[2], tuple(history), time.monotonic() - start)
+
+
+def _step(module: nn.Module, loss: Tensor, optimiser: torch.optim.Optimizer, norm: float) -> Tensor:
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(module.parameters(), norm)
+    optimiser.step()
+    return loss.detach()
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}

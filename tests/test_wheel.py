@@ -1,0 +1,54 @@
+"""A built wheel, installed elsewhere and run from another directory, has its configuration and detectors."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A copy of the checkout, built into a wheel and installed without dependencies (those of this environment serve)."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source, target = folder / "source", folder / "site"
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split("\n")
+    for name in filter(None, tracked):
+        if (ROOT / name).is_file() and not name.startswith("tests/"):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(source)], check=True, capture_output=True)
+    wheel = next(folder.glob("*.whl"))
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(target), str(wheel)], check=True, capture_output=True)
+    return wheel, target
+
+
+def test_the_wheel_holds_configuration_and_data(installed):
+    names = zipfile.ZipFile(installed[0]).namelist()
+    for path in ("conf", "detectors"):
+        for file in (ROOT / path).rglob("*.yaml"):
+            assert f"mode_opt/{file.relative_to(ROOT)}" in names
+    assert "mode_opt/detectors/sampling_calorimeter/data/em_showers_scan.root" in names
+    assert "mode_opt/py.typed" in names
+    assert not any(name.startswith(("conf/", "detectors/", "tests/")) for name in names)
+
+
+def test_it_optimises_from_another_directory(installed, tmp_path):
+    # Not editable: the folder comes first on the path, and the run must import from it.
+    environment = {**os.environ, "PYTHONPATH": str(installed[1]), "OMP_NUM_THREADS": "1"}
+    where = [sys.executable, "-c", "import mode_opt.detectors as d; print(d.__file__)"]
+    place = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
+    assert str(installed[1]) in place
+    overrides = ["simulator=parametric", "experiment=smoke", "budget.steps=2", "hydra.run.dir=run", "quiet=true"]
+    command = [sys.executable, "-m", "mode_opt.cli", "optimise", *overrides]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "finished"
