@@ -225,11 +225,11 @@ TEXT = """# Parametric simulator against recorded showers
 
 Written by `scripts/compare_parametric.py` ({events} simulated showers a row). The constants come from
 `data/em_showers_scan.root` alone (`scripts/calibrate_parametric.py`); the rows below, from
-`data/em_showers_reference.csv`, took no part in the fit. Both were made by the same program in the same
-range of designs and energies, so this tests the fit, not other materials. Model columns: relative
-difference to the recorded value; "stat.": statistical uncertainty of the recorded resolution. Depth: mean
-layer centre, weighted with the total (absorber and gap) energy of the mean profile, times the thickness of
-a layer.
+`data/em_showers_reference.csv`, took no part in the fit. They did guide the choice of the form of the model
+and of the loss, so they are no blind test. Both were made by the same program in the same range of designs
+and energies, so this tests the fit, not other materials. Model columns: relative difference to the recorded
+value; "stat.": statistical uncertainty of the recorded resolution. Depth: mean layer centre, weighted with
+the total (absorber and gap) energy of the mean profile, times the thickness of a layer.
 
 {table}
 

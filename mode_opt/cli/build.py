@@ -1,6 +1,7 @@
 """From a configuration to detector, experiment and settings."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def settings_of(configuration: DictConfig) -> Settings:
     return Settings(
         reconstruction_optimiser=built(configuration.optimiser.reconstruction),
         design_optimiser=built(configuration.optimiser.design),
-        trainer=built(configuration.trainer),
+        trainer=_trainer(configuration),
         seed=seed,
         effort=built(configuration.effort),
         verification=built(configuration.verification),
@@ -98,6 +99,16 @@ def settings_of(configuration: DictConfig) -> Settings:
         polish_steps=int(configuration.polish_steps),
         quiet=bool(configuration.quiet),
     )
+
+
+def _trainer(configuration: DictConfig) -> Callable[..., Any]:
+    """The function that builds the trainer, tried once so that a wrong device is refused before any work."""
+    build: Callable[..., Any] = built(configuration.trainer)
+    try:
+        build(logger=False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False)
+    except Exception as error:
+        raise ConfigurationError("trainer", OmegaConf.to_container(configuration.trainer), str(error)) from error
+    return build
 
 
 def names_of(detector: Detector, experiment: Experiment) -> dict[str, str]:

@@ -27,11 +27,18 @@ def register() -> None:
     Plugins.instance().register(DetectorSearchPath)
 
 
+def normalised(arguments: list[str]) -> list[str]:
+    """Arguments in the order and form that Hydra takes: options first, and ``design.NAME=VALUE`` as an addition."""
+    overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
+    options = [word for word in arguments if word not in overrides]
+    return options + ["++" + word if word.startswith("design.") else word for word in overrides]
+
+
 def composed(overrides: list[str], name: str = "config") -> DictConfig:
     """The configuration outside a run: overrides as on the command line."""
     register()
     with initialize_config_module("mode_opt.conf", version_base="1.3"):
-        return compose(name, overrides)
+        return compose(name, normalised(overrides))
 
 
 def saved(directory: Path) -> DictConfig:

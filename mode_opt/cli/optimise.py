@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mode_opt.cli.build import detector_of, experiment_of, names_of, settings_of
-from mode_opt.cli.compose import overridden, register, saved
+from mode_opt.cli.compose import normalised, overridden, register, saved
 from mode_opt.errors import ConfigurationError, ModeOptError
 from mode_opt.report import write_report
 from mode_opt.training.job import Job
@@ -30,12 +31,13 @@ def main(arguments: list[str]) -> int:
         return _resume(Path(resumed[-1]), [word for word in arguments if not word.startswith("resume=")])
     register()
     before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = ["mode-opt optimise", *arguments]
+    sys.argv = ["mode-opt optimise", *normalised(arguments)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the caller prints one line instead of a stack
     try:
         hydra.main(config_path="pkg://mode_opt.conf", config_name="config", version_base="1.3")(_task)()
     finally:
         sys.argv = before[0]
+        GlobalHydra.instance().clear()
         if before[1] is None:
             os.environ.pop("HYDRA_FULL_ERROR", None)
     return 0
@@ -63,10 +65,10 @@ def run(configuration: DictConfig, directory: Path) -> float:
     directory = directory.resolve()
     configuration.run_directory = str(directory)
     prepare(directory)
-    settings, detector = settings_of(configuration), detector_of(configuration)
+    detector, requests = detector_of(configuration), Requests()
     units = {name: entry["unit"] or "" for name, entry in detector.design.concrete().items()}
-    requests = Requests()
-    with listening(requests), Progress(units, settings.quiet) as progress, _quiet_lightning():
+    with listening(requests), _quiet_lightning(), Progress(units, configuration.quiet) as progress:
+        settings = settings_of(configuration)
         experiment = experiment_of(configuration, detector, progress.phase)
         job = Job(detector, experiment, settings, directory, names_of(detector, experiment), progress, requests)
         try:

@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
             primaries = detector.primaries.sample(min(CHUNK, count - start), generator)
             parts.append(simulator(phi, primaries, generator))
             progress.phase("simulating", (start + CHUNK) / count)
-        write_events(output, Events.cat(parts), detector.primaries.truth_names, detector.hit_names, phi)
+        names = detector.primaries.truth_names, detector.hit_names
+        write_events(output, Events.cat(parts), *names, design={name: phi[name] for name in phi.layout.names})
         progress.say(f"{count} events of {detector.name} in {output}")
     return 0

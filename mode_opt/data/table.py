@@ -42,7 +42,7 @@ def open_table(location: Location) -> Iterator["Table"]:
 
     _check_length(location.path)
     with _reading(f"{location.path}:"):
-        # The cache keeps the clusters that two chunks of an RNTuple share; uproot's default of 100 MB is generous.
+        # The cache keeps the clusters that two chunks of an RNTuple share; the default of 100 MB is generous.
         file = uproot.open(location.path, array_cache="50 MB")
     with file:
         with _reading(f"{location.path}:"):

@@ -85,6 +85,14 @@ class BoxMap:
             result = torch.where(kinds == kind, functions[kind](psi), result)
         return result
 
+    def slope(self, psi: Tensor) -> Tensor:
+        """Derivative of `forward`, ``b x d``."""
+        _, half, *_, kinds, log = self._constants(psi)
+        result = 1 - torch.tanh(psi) ** 2
+        for kind, slope in enumerate((torch.sigmoid(psi), torch.sigmoid(-psi), torch.ones_like(psi)), 1):
+            result = torch.where(kinds == kind, slope, result)
+        return half * result * (torch.where(log, self.forward(psi), 1.0) if self._any_log else 1.0)
+
     def values(self, unit: Tensor, like: Tensor) -> Tensor:
         """Values at ``centre + half * unit``, within bounds."""
         centre, half, *_, log = self._constants(like)

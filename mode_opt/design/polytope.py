@@ -1,6 +1,6 @@
-"""Linear constraints that hold by construction: a bijection of a box onto the part of it that they allow."""
+"""What bounds and linear constraints leave: its centre, and how to fill it with points."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -22,6 +22,7 @@ class Polytope:
         matrix: ``m x d``.
         limit: ``m``.
         centre: ``d``.
+        scale: ``d``, lengths to measure with.
     """
 
     lower: Tensor
@@ -29,10 +30,7 @@ class Polytope:
     matrix: Tensor
     limit: Tensor
     centre: Tensor
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Polytope":
-        """The same on another device, in another dtype."""
-        return Polytope(*(getattr(self, field.name).to(dtype).to(device) for field in fields(self)))
+    scale: Tensor
 
     def within(self, lower: Tensor, upper: Tensor, point: Tensor) -> "Polytope":
         """The part within a smaller box around a point (``d`` each).
@@ -44,35 +42,20 @@ class Polytope:
         room = torch.where(towards > 0, upper - point, point - lower)
         steps = torch.where(towards == 0, torch.inf, room / towards.abs().clamp(min=1e-300))
         step = min(1.0, 0.5 * float(steps.min())) if len(steps) else 1.0
-        return Polytope(lower, upper, self.matrix, self.limit, point + step * towards)
+        return Polytope(lower, upper, self.matrix, self.limit, point + step * towards, self.scale)
 
-    def squeeze(self, x: Tensor) -> Tensor:
-        r"""Map the box onto the polytope, ``b x d -> b x d``.
+    def fill(self, x: Tensor) -> Tensor:
+        r"""Map the box onto the polytope, ``b x d -> b x d``, moving as little as possible.
 
-        With :math:`r = x - x_0`, :math:`p` and :math:`q` the gauges (Minkowski functionals) of the box and of
-        the half-spaces about the centre :math:`x_0`,
+        With :math:`r = x - x_0`, :math:`p` and :math:`q` the gauges of box and half-spaces,
 
         .. math:: \phi = x_0 + r / (1 + \max(0, q(r) - p(r))).
 
         Along a ray, :math:`r = t e`, this takes :math:`t \in [0, 1/p)` to :math:`[0, 1/\max(p, q))`, strictly
-        increasing: a bijection of the interior of the box onto that of the polytope, with no dead zones as a
-        projection has, the identity wherever the box is met before a constraint, with derivative 1 at
-        :math:`x_0`, and defined for unbounded boxes (:math:`p = 0`) too. It is the gauge map of Tabas and
-        Zhang (2022), "Computationally efficient safe reinforcement learning for power systems" (American
-        Control Conference), :math:`\phi = x_0 + r\,p/\max(p, q)`, with another function of the radius:
-        theirs is 0/0 at :math:`x_0` and needs a bounded box.
+        increasing; it is the identity wherever the box is met before a constraint.
         """
         r = x - self.centre
         return self.centre + r / (1 + (self._constraints(r) - self._box(r)).clamp(min=0))
-
-    def unsqueeze(self, phi: Tensor) -> Tensor:
-        """Inverse of `squeeze`: ``r = s / (1 - max(0, q(s) - p(s)))`` with ``s = phi - centre``.
-
-        Points on or slightly beyond the boundary are first moved inside, to `MARGIN` from it.
-        """
-        s = phi - self.centre
-        s = s / (torch.maximum(self._constraints(s), self._box(s)) / (1 - MARGIN)).clamp(min=1)
-        return self.centre + s / (1 - (self._constraints(s) - self._box(s)).clamp(min=0))
 
     def _constraints(self, r: Tensor) -> Tensor:
         return (r @ (self.matrix / (self.limit - self.matrix @ self.centre)[:, None]).T).amax(1, keepdim=True)
@@ -118,7 +101,7 @@ class Problem:
             ConfigurationError: if the constraints leave no room.
         """
         centre = self._analytic(self._chebyshev())
-        parts = (self.lower, self.upper, self.matrix, self.limit, centre)
+        parts = (self.lower, self.upper, self.matrix, self.limit, centre, self.scale)
         return Polytope(*(torch.from_numpy(np.ascontiguousarray(part, dtype=float)) for part in parts))
 
     def _chebyshev(self) -> np.ndarray:

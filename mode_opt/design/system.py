@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from mode_opt.design.affine import Affine, NotAffineError, affine
+from mode_opt.design.barrier import BarrierMap
 from mode_opt.design.constraints import Constraint, distinct
 from mode_opt.design.coordinates import BoxMap
 from mode_opt.design.declaration import Declaration
 from mode_opt.design.point import DesignPoint, Layout
-from mode_opt.design.polytope import Polytope, Problem
+from mode_opt.design.polytope import Problem
 from mode_opt.design.sampling import between
 from mode_opt.errors import ConfigurationError
 
@@ -55,10 +56,9 @@ class System:
         self.start = self._start_values()
         self.constraints = self._classified()
         self.involved: Tensor = torch.zeros(0, dtype=torch.long)
-        self.polytope: Polytope | None = None
+        self.barrier: BarrierMap | None = None
         self.rows = [(c, *self._row(c)) for c in self.constraints if c.linear]
         self._build_polytope(d, np.where(np.isfinite(span), span / 2, self.box.half.numpy()), joined)
-        self._cast: dict[torch.device, Polytope] = {}
         self.layout = self._layout()
         self.built_layout = replace(self.layout)  # marks points whose conditions have been decided
         if check:
@@ -161,8 +161,11 @@ class System:
         names = list(dict.fromkeys(name for _, _, name in kept))
         limits = np.array([c for _, c, _ in kept])
         low, high, start = (joined(attribute)[used] for attribute in ("lower", "upper", "start"))
+        low = np.where(self.box.log.numpy()[used], np.maximum(low, 0.0), low)
         problem = Problem(low, high, matrix[:, used], limits, start, scale[used], names)
-        self.polytope = problem.polytope()
+        polytope = problem.polytope()
+        box = BoxMap(joined("lower")[used], joined("upper")[used], start, self.box.log.numpy()[used])
+        self.barrier = BarrierMap(box, polytope)
 
     def _refuse_constant(self, name: str) -> None:
         constraint = next(c for c in self.constraints if c.name == name)
@@ -178,8 +181,9 @@ class System:
         wide = psi.dtype if psi.device.type == "mps" else torch.float64
         count = sum(block.size for block in self.free)
         numeric = self.box.forward(psi[:, :count].to(wide))
-        if self.polytope is not None:
-            numeric = self.squeezed(numeric, self._polytope(numeric))
+        if self.barrier is not None:
+            inside = self.barrier.forward(psi[:, :count].to(wide)[:, self._index(psi)])
+            numeric = self._replaced(numeric, inside)
         numeric = self.box.clamp(numeric.to(psi.dtype))
         values = {name: numeric[:, columns] for name, columns in self.numeric.items()}
         for choice in self.choices:
@@ -189,28 +193,25 @@ class System:
                 values[name] = start.to(psi.dtype).to(psi.device).expand(psi.shape[0], -1)
         return values
 
-    def squeezed(self, numeric: Tensor, polytope: Polytope) -> Tensor:
-        """Free numeric columns moved into the polytope."""
-        if len(self.involved) == numeric.shape[1]:
-            return polytope.squeeze(numeric)
-        index = self.involved.to(numeric.device)
-        return numeric.index_copy(1, index, polytope.squeeze(numeric[:, index]))
+    def _index(self, like: Tensor) -> Tensor:
+        return self.involved.to(like.device)
 
-    def _polytope(self, like: Tensor) -> Polytope:
-        if like.device not in self._cast:
-            assert self.polytope is not None
-            self._cast[like.device] = self.polytope.to(like.device, like.dtype)
-        return self._cast[like.device]
+    def _replaced(self, numeric: Tensor, inside: Tensor) -> Tensor:
+        """The free numeric columns with those of the polytope replaced."""
+        if inside.shape[1] == numeric.shape[1]:
+            return inside
+        return numeric.index_copy(1, self._index(numeric), inside)
 
     def psi(self, raw: Mapping[str, Tensor]) -> Tensor:
         """Inverse of `raw`: ψ (float64, CPU, ``b x d_free``) of values within bounds and constraints."""
         designs = len(next(iter(raw.values())))
         parts = [raw[block.name] for block in self.free] or [torch.zeros(designs, 0)]
         numeric = torch.cat(parts, 1).double().cpu()
-        if self.polytope is not None:
-            numeric = numeric.index_copy(1, self.involved, self.polytope.unsqueeze(numeric[:, self.involved]))
+        psi = self.box.inverse(numeric)
+        if self.barrier is not None:
+            psi = self._replaced(psi, self.barrier.inverse(numeric[:, self.involved]))
         logits = [raw[choice.name].double().cpu().clamp(min=1e-12).log() for choice in self.choices]
-        return torch.cat([self.box.inverse(numeric), *(x - x.mean(1, keepdim=True) for x in logits)], 1)
+        return torch.cat([psi, *(x - x.mean(1, keepdim=True) for x in logits)], 1)
 
     def _assembled(self, raw: Mapping[str, Tensor], hard: bool = False) -> tuple[Tensor, Layout]:
         values = self.assemble(raw, hard)
@@ -294,11 +295,12 @@ class System:
         at, low, high = (self.box.units(side) for side in (here, self.box.lower, self.box.upper))
         spread = between(unit[:, :count], at, radius, low, high, normal)
         numeric = self.box.values(spread, psi)
-        if self.polytope is not None:
+        if self.barrier is not None:
             reach = 3 * radius if normal else radius
             corners = (torch.maximum(low, at - reach), torch.minimum(high, at + reach))
             first, last = (self.box.values(side, psi)[self.involved] for side in corners)
-            numeric = self.squeezed(numeric, self.polytope.within(first, last, here[self.involved]))
+            within = self.barrier.polytope.within(first, last, here[self.involved])
+            numeric = self.box.clamp(self._replaced(numeric, within.fill(numeric[:, self.involved])))
         infinite = torch.full_like(psi[0, count:], torch.inf)
         moved = between(unit[:, count:], psi[0, count:], radius * _LOGIT_RANGE, -infinite, infinite, normal)
         raw = self.raw(torch.cat([psi[:, :count].expand(len(unit), -1), moved], 1))

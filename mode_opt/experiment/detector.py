@@ -1,7 +1,7 @@
 """A detector: everything about an apparatus that an experiment needs to know."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mode_opt.design import Design, DesignPoint
@@ -45,7 +45,7 @@ class Detector:
     primaries: PrimarySource
     reconstruction: Reconstruction | ReconstructionFactory
     objective: Objective
-    hit_names: Sequence[str] = field(default=("energy",))
+    hit_names: Sequence[str] = ("deposit",)
     drawing: Callable[[DesignPoint], Sequence[Shape]] | None = None
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ class Surrogate(DifferentiableSimulator):
     """A model of p(hits | φ, primaries) learnt from simulated events; its samples carry derivatives.
 
     Attributes:
-        validation: how well it stands for its simulator, in the form of ``surrogate.json`` (title, rows, notes);
+        validation: how well it stands for its simulator, as ``surrogate.json`` (title, rows, notes);
             None until somebody has measured it.
     """
 
@@ -46,7 +46,7 @@ class Surrogate(DifferentiableSimulator):
         """Learn from events.
 
         Args:
-            phi: ``b`` designs. Events that each have a design of their own are ``b`` designs of ``n = 1`` events.
+            phi: ``b`` designs. Events with a design each are ``b`` designs of ``n = 1`` events.
             primaries: of ``b`` or 1 designs.
             events: what the simulator made of them, ``b x n``.
             seed: of initial weights, batches and the choice of held-out designs; the same seed gives the same
@@ -72,7 +72,7 @@ class Coordinates(ABC):
 
     @abstractmethod
     def features(self, events: Events, condition: Tensor, generator: torch.Generator | None) -> Tensor:
-        """``b x n x k`` from hits; the generator makes discrete values continuous where needed (training only)."""
+        """``b x n x k`` from hits; in training the generator makes discrete values continuous."""
 
     @abstractmethod
     def events(self, features: Tensor, phi: DesignPoint, primaries: Events) -> Events:

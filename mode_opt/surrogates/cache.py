@@ -19,7 +19,7 @@ LOG = logging.getLogger(__name__)
 
 
 def cache_folder(folder: str | Path | None = None) -> Path:
-    """Where to keep files: the argument, else ``$MODE_OPT_CACHE``, else the platform's folder for caches of a user."""
+    """The argument, else ``$MODE_OPT_CACHE``, else the platform's folder for the caches of a user."""
     if folder is not None:
         return Path(folder)
     if os.environ.get("MODE_OPT_CACHE"):
@@ -30,7 +30,7 @@ def cache_folder(folder: str | Path | None = None) -> Path:
 
 
 def content_key(files: Mapping[str, str | Path], settings: Mapping[str, Any]) -> str:
-    """32 hexadecimal digits that change with the content of any file and with any setting (plain containers)."""
+    """32 hexadecimal digits that change with the content of any file and with any setting."""
     total = hashlib.sha256(json.dumps(settings, sort_keys=True, default=repr).encode())
     for name in sorted(files):
         with Path(files[name]).open("rb") as file:
@@ -41,14 +41,14 @@ def content_key(files: Mapping[str, str | Path], settings: Mapping[str, Any]) ->
 def load_or_fit(
     surrogate: Surrogate, name: str, key: str, fit: Callable[[], FitReport], folder: str | Path | None = None
 ) -> FitReport:
-    """Give the surrogate the weights and validation that are cached under ``name-key``, or fit it and cache them.
+    """Give the surrogate the cached weights and validation, or fit it and cache them.
 
     A file that cannot be used is replaced, and a folder that cannot be written left alone; the log says so.
 
     Args:
         surrogate: its weights and ``validation`` are set.
-        name: for people, the first part of the name of the file.
-        key: of `content_key`.
+        name: for people; the file is ``name-key.pt``.
+        key: of `content_key`, everything that the weights depend on.
         fit: fits and validates the surrogate; called only if nothing is cached.
         folder: as for `cache_folder`.
     """
@@ -71,17 +71,25 @@ def _load(surrogate: Surrogate, path: Path) -> FitReport | None:
     except Exception as error:
         # A broken file can fail in any way that unpickling can; the cure is the same.
         reason = " ".join(str(error).split())[:120]
-        LOG.warning("%s: not a fitted surrogate (%s: %s); it is fitted again", path, type(error).__name__, reason)
+        LOG.warning(
+            "%s: not a fitted surrogate (%s: %s); it is fitted again", path, type(error).__name__, reason
+        )
         return None
     return report
 
 
 def _save(surrogate: Surrogate, report: FitReport, path: Path) -> None:
-    content = {"weights": surrogate.state_dict(), "report": report.asdict(), "validation": surrogate.validation}
+    content = {
+        "weights": surrogate.state_dict(),
+        "report": report.asdict(),
+        "validation": surrogate.validation,
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Written beside and renamed: nobody ever reads half a file.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=path.stem, suffix=".part", delete=False
+        ) as file:
             torch.save(content, file)
         Path(file.name).replace(path)
     except OSError as error:

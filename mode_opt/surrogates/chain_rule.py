@@ -13,8 +13,8 @@ class ChainRule(ConditionalDensity):
     """``p(x, y | c) = p(x | c) p(y | u(x), c)`` where u is the noise that makes x.
 
     A quantity that matters (a sum, a mass) gets a density of its own and is not blurred by many others. Noise
-    beyond ``limit`` counts as ``limit`` in the condition of the rest. The rest does not act on the training of
-    the first: each is the maximum-likelihood fit of its own factor.
+    beyond ``limit`` counts as ``limit`` in the condition of the rest. The rest does not act on the training
+    of the first: each is the maximum-likelihood fit of its own factor.
 
     Args:
         first: of the leading features, conditioned on ``c`` numbers.

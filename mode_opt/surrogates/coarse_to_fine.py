@@ -22,8 +22,9 @@ class CoarseToFine(ConditionalDensity):
         v_B = μ_B(c, v_coarser) + σ_B(c, v_coarser) · (1 + L_B(c, v_coarser)) u_B
 
     with L strictly lower triangular for blocks of at most ``correlated`` modes, else zero. Long-range
-    fluctuations live in few coarse modes, which get a full covariance and non-linear means; a sample costs one
-    small network per block. With one block of all features it is any conditional Gaussian.
+    fluctuations live in few coarse modes, which get a full covariance and non-linear means; a sample costs
+    one small network per block. With one block of at most ``correlated`` features it is any
+    conditional Gaussian.
 
     Args:
         blocks: sizes of the blocks of modes, coarse to fine; their sum is the number of features.
@@ -35,7 +36,9 @@ class CoarseToFine(ConditionalDensity):
         ConfigurationError: for blocks that are not positive.
     """
 
-    def __init__(self, blocks: Sequence[int], conditions: int, hidden: int = 48, correlated: int = 12) -> None:
+    def __init__(
+        self, blocks: Sequence[int], conditions: int, hidden: int = 48, correlated: int = 12
+    ) -> None:
         super().__init__(sum(blocks))
         if not blocks or min(blocks) < 1:
             raise ConfigurationError("blocks", list(blocks), "sizes of at least 1")
@@ -46,7 +49,6 @@ class CoarseToFine(ConditionalDensity):
             Perceptron(conditions + start, hidden, 2 * size + self._pairs(size))
             for start, size in zip(before, self.blocks, strict=True)
         )
-        self.register_buffer("cosines", cosines(self.features), persistent=False)
 
     def _pairs(self, size: int) -> int:
         return size * (size - 1) // 2 if size <= self.correlated else 0
@@ -69,13 +71,15 @@ class CoarseToFine(ConditionalDensity):
 
     def normalise(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         mean, scale = self.base(condition).chunk(2, dim=1)
-        v = ((x - mean) * torch.exp(-scale)) @ self.cosines.T
+        v = ((x - mean) * torch.exp(-scale)) @ _cosines(x).T
         noise, volume, coarser = [], -scale.sum(1), condition
         for index, part in enumerate(v.split(self.blocks, dim=1)):
             centre, spread, factor = self._moments(index, coarser)
             u = (part - centre) * torch.exp(-spread)
             if factor is not None:
-                u = torch.linalg.solve_triangular(factor, u.unsqueeze(2), upper=False, unitriangular=True).squeeze(2)
+                u = torch.linalg.solve_triangular(
+                    factor, u.unsqueeze(2), upper=False, unitriangular=True
+                ).squeeze(2)
             noise.append(u)
             volume = volume - spread.sum(1)
             coarser = torch.cat([coarser, part], dim=1)
@@ -88,12 +92,12 @@ class CoarseToFine(ConditionalDensity):
             mixed = part if factor is None else (factor @ part.unsqueeze(2)).squeeze(2)
             coarser = torch.cat([coarser, centre + torch.exp(spread) * mixed], dim=1)
         mean, scale = self.base(condition).chunk(2, dim=1)
-        return mean + torch.exp(scale) * (coarser[:, condition.shape[1] :] @ self.cosines)
+        return mean + torch.exp(scale) * (coarser[:, condition.shape[1] :] @ _cosines(u))
 
 
-def cosines(size: int) -> Tensor:
-    """Rows: the orthonormal cosine modes (DCT-II) of a vector, coarse to fine, ``size x size``."""
-    k, i = torch.arange(size, dtype=torch.double)[:, None], torch.arange(size, dtype=torch.double)
-    modes = math.sqrt(2 / size) * torch.cos(math.pi * k * (i + 0.5) / size)
-    modes[0] /= math.sqrt(2)
-    return modes.to(torch.get_default_dtype())
+def _cosines(like: Tensor) -> Tensor:
+    """Rows: orthonormal cosine modes (DCT-II) of vectors like the rows of ``like``, coarse to fine, ``k x k``."""
+    size = like.shape[1]
+    k = torch.arange(size, dtype=like.dtype, device=like.device)
+    modes = math.sqrt(2 / size) * torch.cos(math.pi * k[:, None] * (k + 0.5) / size)
+    return torch.cat([modes[:1] / math.sqrt(2), modes[1:]])

@@ -61,11 +61,15 @@ class PlainCoordinates(Coordinates):
     def condition(self, phi: DesignPoint, primaries: Events) -> Tensor:
         design = phi.normalised()
         count = primaries.count
-        return torch.cat([design[:, None].expand(-1, count, -1), primaries.expand(phi.designs).hits.flatten(2)], dim=2)
+        return torch.cat(
+            [design[:, None].expand(-1, count, -1), primaries.expand(phi.designs).hits.flatten(2)], dim=2
+        )
 
     def features(self, events: Events, condition: Tensor, generator: torch.Generator | None) -> Tensor:
         if tuple(events.hits.shape[2:]) != self.hits:
             raise ShapeError("Events.hits", events.hits.shape, f"b x n x {self.hits[0]} x {self.hits[1]}")
+        if not events.mask.all():
+            raise ShapeError("Events.mask", events.mask.shape, "the same number of real hits in all events")
         return events.hits.flatten(2)
 
     def events(self, features: Tensor, phi: DesignPoint, primaries: Events) -> Events:
@@ -76,18 +80,27 @@ class PlainCoordinates(Coordinates):
 class DensitySurrogate(Surrogate):
     """``hits = T(G(u; c(φ, primaries)))``: noise u, density G, coordinates T.
 
-    Fitted by maximum likelihood; inputs and features are standardised by the moments of the training data of the
-    first fit. Noise does not depend on the design, so the samples carry pathwise derivatives.
+    Fitted by maximum likelihood; inputs and features are standardised by the moments of the training data of
+    the last fit that was not warm. Noise does not depend on the design: samples carry pathwise derivatives.
 
     Args:
         coordinates: from events to features and back.
-        density: of the features; its last layer may be of any family.
+        density: of the features.
         conditions: ``c``, the size of the condition.
         training: settings of the fit.
     """
 
+    condition_mean: Tensor
+    condition_scale: Tensor
+    feature_mean: Tensor
+    feature_scale: Tensor
+
     def __init__(
-        self, coordinates: Coordinates, density: ConditionalDensity, conditions: int, training: Training | None = None
+        self,
+        coordinates: Coordinates,
+        density: ConditionalDensity,
+        conditions: int,
+        training: Training | None = None,
     ) -> None:
         super().__init__()
         self.coordinates, self.density = coordinates, density
@@ -97,12 +110,16 @@ class DensitySurrogate(Surrogate):
             self.register_buffer(f"{name}_scale", torch.ones(size))
         self.density.reset(stream("cpu", 0, "surrogate", "weights"))
 
-    def forward(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None) -> Events:
+    def forward(
+        self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None
+    ) -> Events:
         primaries = primaries.expand(phi.designs)
         condition = self.coordinates.condition(phi, primaries)
         size = (*condition.shape[:2], self.density.features)
         u = torch.randn(size, generator=generator, dtype=condition.dtype, device=condition.device)
-        x = self.density.generate(u.flatten(0, 1), self._scaled(condition).flatten(0, 1)).unflatten(0, size[:2])
+        x = self.density.generate(u.flatten(0, 1), self._scaled(condition).flatten(0, 1)).unflatten(
+            0, size[:2]
+        )
         return self.coordinates.events(x * self.feature_scale + self.feature_mean, phi, primaries)
 
     def fit(
@@ -117,24 +134,34 @@ class DensitySurrogate(Surrogate):
     ) -> FitReport:
         phi, primaries, events = phi.detach(), primaries.expand(phi.designs).detach(), events.detach()
         if events.truth.shape[:2] != primaries.truth.shape[:2]:
-            raise ShapeError("events", events.truth.shape, f"the b x n of the primaries {tuple(primaries.truth.shape)}")
+            raise ShapeError(
+                "events", events.truth.shape, f"the b x n of the primaries {tuple(primaries.truth.shape)}"
+            )
         condition = _finite("designs and primaries", self.coordinates.condition(phi, primaries))
         _finite("hits", events.hits)
-        features = _finite("features", self.coordinates.features(events, condition, self._stream(seed, "features")))
+        features = _finite(
+            "features", self.coordinates.features(events, condition, self._stream(seed, "features"))
+        )
         if not warm:
             self.density.reset(stream("cpu", seed, "surrogate", "weights"))
             self._standardise(condition, features)
-        kept, held = hold_out(phi, events.count, self.training_settings.held_out, stream("cpu", seed, "surrogate", "held-out"))
+        kept, held = hold_out(
+            phi, events.count, self.training_settings.held_out, stream("cpu", seed, "surrogate", "held-out")
+        )
 
         def loss(rows: Tensor, generator: torch.Generator) -> Tensor:
             b, n = rows // events.count, rows % events.count
             part = Events.of(events.truth[b, n][None], events.hits[b, n][None], events.mask[b, n][None])
             c = condition[b, n]
-            x = (self.coordinates.features(part, c[None], generator)[0] - self.feature_mean) / self.feature_scale
+            x = (
+                self.coordinates.features(part, c[None], generator)[0] - self.feature_mean
+            ) / self.feature_scale
             weight = events.weight[b, n]
             return -(weight * self.density.log_prob(x, self._scaled(c))).sum() / weight.sum()
 
-        return train(self.density, loss, kept, held, self.training_settings, self._stream(seed, "batches"), progress)
+        return train(
+            self.density, loss, kept, held, self.training_settings, self._stream(seed, "batches"), progress
+        )
 
     def _scaled(self, condition: Tensor) -> Tensor:
         return (condition - self.condition_mean) / self.condition_scale
@@ -145,14 +172,17 @@ class DensitySurrogate(Surrogate):
     def _standardise(self, condition: Tensor, features: Tensor) -> None:
         for name, values in (("condition", condition), ("feature", features)):
             flat = values.flatten(0, 1)
-            scale = flat.std(0, unbiased=False)
-            getattr(self, f"{name}_mean").copy_(flat.mean(0))
-            # A column that does not vary is left as it is: it carries nothing to scale.
-            getattr(self, f"{name}_scale").copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
+            mean, scale = flat.mean(0), flat.std(0, unbiased=False)
+            getattr(self, f"{name}_mean").copy_(mean)
+            # A column that does not vary but for rounding has no scale.
+            varies = scale > 1e-6 * mean.abs()
+            getattr(self, f"{name}_scale").copy_(torch.where(varies, scale, torch.ones_like(scale)))
 
 
 def _finite(name: str, values: Tensor) -> Tensor:
     bad = int((~values.isfinite()).sum())
     if bad:
-        raise NonFiniteError(f"surrogate.fit: {bad} of {values.numel()} values of the {name} are NaN or infinite")
+        raise NonFiniteError(
+            f"surrogate.fit: {bad} of {values.numel()} values of the {name} are NaN or infinite; expected none"
+        )
     return values

@@ -28,7 +28,7 @@ class Perceptron(nn.Module):
         return self.last(hidden) + self.direct(x)
 
     def reset(self, generator: torch.Generator) -> None:
-        """Uniform weights of variance ``1 / (3 inputs)`` in the hidden layers (He et al., arXiv:1502.01852), zero output."""
+        """Hidden weights uniform with variance ``1 / (3 inputs)``, output zero."""
         with torch.no_grad():
             for layer in (self.first, self.second):
                 bound = 1 / math.sqrt(layer.in_features)

@@ -11,7 +11,7 @@ from mode_opt.surrogates.networks import Perceptron
 
 @final
 class SinhArcsinh(ConditionalDensity):
-    """``x_i = m_i + exp(l_i) sinh((arsinh(u_i) + e_i) / d_i)``, with m, l, e, log d smooth functions of the condition.
+    """``x_i = m_i + exp(l_i) sinh((arsinh(u_i) + e_i) / d_i)``, m, l, e, log d functions of the condition.
 
     Skewed for ``e != 0``, heavier tails than Gaussian for ``d < 1``; Gaussian at ``e = 0, d = 1``.
 
@@ -31,17 +31,17 @@ class SinhArcsinh(ConditionalDensity):
     def reset(self, generator: torch.Generator) -> None:
         self.network.reset(generator)
 
-    def _parameters(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _curve(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         mean, scale, skew, tail = self.network(condition).chunk(4, dim=1)
         return mean, scale, 0.3 * skew, torch.exp(0.3 * tail)
 
     def normalise(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        mean, scale, skew, tail = self._parameters(condition)
+        mean, scale, skew, tail = self._curve(condition)
         w = (x - mean) * torch.exp(-scale)
         inner = tail * torch.asinh(w) - skew
         volume = tail.log() - scale + torch.log(torch.cosh(inner)) - 0.5 * torch.log1p(w**2)
         return torch.sinh(inner), volume.sum(1)
 
     def generate(self, u: Tensor, condition: Tensor) -> Tensor:
-        mean, scale, skew, tail = self._parameters(condition)
+        mean, scale, skew, tail = self._curve(condition)
         return mean + torch.exp(scale) * torch.sinh((torch.asinh(u) + skew) / tail)

@@ -1,5 +1,6 @@
 """The fit of a density: Adam on batches, early stopping on designs that took no part."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -25,7 +26,8 @@ class Training:
         learning_rate: at its highest; it rises over the first tenth and falls along a cosine to zero.
         weight_decay: of AdamW (Loshchilov and Hutter, arXiv:1711.05101).
         gradient_norm: longer gradients are shortened to this.
-        held_out: fraction of the designs for early stopping (of the events if there are fewer than 5 designs).
+        held_out: fraction of the designs for early stopping (of the events if
+            there are fewer than 5 designs).
         check_every: steps between two looks at the held-out loss.
         patience: looks without improvement after which the fit ends; the best weights are kept.
 
@@ -47,7 +49,9 @@ class Training:
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"surrogate.training.{name}", getattr(self, name), "more than 0")
         if not 0 < self.held_out < 1:
-            raise ConfigurationError("surrogate.training.held_out", self.held_out, "a fraction between 0 and 1")
+            raise ConfigurationError(
+                "surrogate.training.held_out", self.held_out, "a fraction between 0 and 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,10 @@ class FitReport:
         return asdict(self)
 
 
-def hold_out(phi: DesignPoint, count: int, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Numbers of the events (``b * count`` of them) to train on and of those held out, without a common design.
+def hold_out(
+    phi: DesignPoint, count: int, fraction: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Numbers of the ``b * count`` events to train on and of those held out, without a common design.
 
     Equal designs stay together. With fewer than 5 different designs single events are held out.
     """
@@ -102,18 +108,19 @@ def train(
     generator: torch.Generator,
     progress: Callable[[str, float], None],
 ) -> FitReport:
-    """Minimise ``loss`` over the events ``kept``; the module ends with the weights that were best on ``held``.
+    """Minimise ``loss`` over the events ``kept``; ends with the weights that were best on ``held``.
 
     Raises:
         NonFiniteError: if a loss is NaN or infinite; the module keeps the weights that were best so far.
     """
-    start, history = time.monotonic(), list[tuple[int, float, float]]()
-    best, kept_weights = (float("inf"), 0), _copy(module)
-    optimiser = torch.optim.AdamW(module.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    start, best = time.monotonic(), _Best(module)
+    optimiser = torch.optim.AdamW(
+        module.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, total_steps=settings.steps + 1, pct_start=0.1
     )
-    recent, noise = [], generator.initial_seed()
+    recent: list[Tensor] = []
     for step in range(1, settings.steps + 1):
         rows = kept[torch.randint(len(kept), (settings.batch,), generator=generator, device=kept.device)]
         recent.append(_step(module, loss(rows, generator), optimiser, settings.gradient_norm))
@@ -122,21 +129,39 @@ def train(
             continue
         with torch.no_grad():
             # The same noise at each look, so that looks can be compared.
-            fixed = torch.Generator(kept.device).manual_seed(noise)
-            history.append((step, float(torch.stack(recent).mean()), float(loss(held, fixed))))
+            fixed = torch.Generator(kept.device).manual_seed(generator.initial_seed())
+            best.look(step, float(torch.stack(recent).mean()), float(loss(held, fixed)))
         recent = []
-        if not all(map(torch.isfinite, torch.tensor(history[-1][1:]))):
-            module.load_state_dict(kept_weights)
-            raise NonFiniteError(f"surrogate.fit: the loss became {history[-1][1]} (held out {history[-1][2]}) by step {step}")
-        if history[-1][2] < best[0]:
-            best, kept_weights = (history[-1][2], step), _copy(module)
         progress("training the surrogate", step / settings.steps)
-        if step - best[1] >= settings.patience * settings.check_every:
+        if step - best.step >= settings.patience * settings.check_every:
             break
-    module.load_state_dict(kept_weights)
+    module.load_state_dict(best.weights)
     progress("training the surrogate", 1.0)
-    at_best = next(row for row in history if row[0] == best[1])
-    return FitReport(step, best[1], at_best[1], at_best[2], tuple(history), time.monotonic() - start)
+    return best.report(time.monotonic() - start)
+
+
+class _Best:
+    """The weights with the lowest held-out loss so far."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.weights = module, _copy(module)
+        self.loss, self.step = float("inf"), 0
+        self.history: list[tuple[int, float, float]] = []
+
+    def look(self, step: int, training: float, held: float) -> None:
+        self.history.append((step, training, held))
+        if not (math.isfinite(training) and math.isfinite(held)):
+            self.module.load_state_dict(self.weights)
+            raise NonFiniteError(
+                f"surrogate.fit: by step {step} the loss is {training} in training and {held} on held-out "
+                "designs; lower surrogate.training.learning_rate, or look for outliers in the data"
+            )
+        if held < self.loss:
+            self.loss, self.step, self.weights = held, step, _copy(self.module)
+
+    def report(self, seconds: float) -> FitReport:
+        training = next(training for step, training, _ in self.history if step == self.step)
+        return FitReport(self.history[-1][0], self.step, training, self.loss, tuple(self.history), seconds)
 
 
 def _step(module: nn.Module, loss: Tensor, optimiser: torch.optim.Optimizer, norm: float) -> Tensor:

@@ -1,39 +1,41 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-FAST = ["simulator=parametric", "experiment=smoke"]
+from mode_opt.cli import main
 
 
 @pytest.fixture
-def command(tmp_path):
-    """Run ``mode-opt`` as a user would, in an empty folder; returns the finished process."""
+def command(tmp_path, monkeypatch, capfd):
+    """``mode-opt`` in this process, in an empty folder; returns exit code and what was printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODE_OPT_DETECTORS", "")
+    path = list(sys.path)
 
-    def run(*arguments: str, check: bool = True, cwd: Path = tmp_path, **environment: str):
-        done = subprocess.run(
-            [sys.executable, "-m", "mode_opt.cli", *arguments],
-            cwd=cwd,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+    def run(*arguments: str, check: bool = True) -> SimpleNamespace:
+        capfd.readouterr()
+        try:
+            code = main(list(arguments))
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capfd.readouterr()
         if check:
-            assert done.returncode == 0, done.stdout + done.stderr
-        return done
+            assert code == 0, printed.out + printed.err
+        return SimpleNamespace(returncode=code, stdout=printed.out, stderr=printed.err)
 
-    return run
+    yield run
+    sys.path[:] = path
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start ``mode-opt`` and leave it running."""
+    """Start ``mode-opt`` in a process of its own and leave it running."""
     processes = []
 
-    def run(*arguments: str):
+    def run(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "mode_opt.cli", *arguments],
             cwd=tmp_path,

@@ -149,7 +149,7 @@ def test_poisson_counts_have_their_mean_variance_and_third_moment():
 
 
 def scored(part: StochasticDigitisation, events: Events, phi: DesignPoint, value) -> tuple[Tensor, Tensor]:
-    """Value of each event (``n``) and its share in the derivative of the mean (``n x d``): score plus pathwise."""
+    """Value of each event (``n``) and its share in the derivative of the mean (``n x d``)."""
     per_event = phi.values.expand(events.count, -1).clone().requires_grad_()
     each = Events(*(getattr(events, n).transpose(0, 1) for n in ("truth", "hits", "mask", "weight")))
     found = part(DesignPoint(per_event, phi.layout), each, seeded(7))
