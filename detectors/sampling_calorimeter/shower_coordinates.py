@@ -37,8 +37,9 @@ class ShowerCoordinates(Coordinates):
     ``e_i`` is the energy in gap i, g its thickness, so that ``x_i^2`` counts crossings of a minimum ionising
     particle and its root has about the same spread everywhere. An empty layer is any negative value. On the
     way back ``e_i ∝ max(x_i, 0)^2`` is scaled to the sum. The condition is physical: logarithms of
-    absorber and gap thickness, of the depth T in radiation lengths, of gap over absorber and of the energy, and T minus
-    the depth of the shower maximum, ``ln(E / E_c) - 1/2`` (PDG review, passage of particles through matter).
+    absorber and gap thickness, of the depth T in radiation lengths, of gap over absorber and of the energy,
+    and T minus the depth of the shower maximum, ``ln(E / E_c) - 1/2`` (PDG review, passage of particles
+    through matter).
     """
 
     conditions = 6

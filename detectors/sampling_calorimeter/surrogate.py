@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mode_opt.design import DesignPoint
-from mode_opt.errors import DataError
+from mode_opt.errors import ConfigurationError, DataError
 from mode_opt.events import Events
 from mode_opt.surrogates import (
     ChainRule,
@@ -137,6 +137,11 @@ def fit_showers(
 
 
 def _training(changes: Mapping[str, Any]) -> Training:
+    for key, value in changes.items():
+        if key not in vars(TRAINING):
+            raise ConfigurationError(
+                f"surrogate.training.{key}", value, f"one of {', '.join(vars(TRAINING))}"
+            )
     return Training(**{**vars(TRAINING), **changes})
 
 

@@ -15,26 +15,30 @@ _ITERATIONS, _TOLERANCE = 60, 1e-11
 
 @final
 class BarrierMap:
-    r"""A bijection of all of space onto the interior of a polytope (its inverse is the gradient of a barrier).
+    r"""A bijection of all of space onto the interior of a polytope.
 
     With the map of the bounds alone, :math:`\beta` (`BoxMap`), and the slacks :math:`s = c - A\phi`,
 
     .. math:: \phi = \beta(\psi - \tilde A^T \mu), \qquad \mu_i = -\log(1 - e^{-s_i/\sigma_i}),
 
-    that is :math:`\psi = \beta^{-1}(\phi) + \tilde A^T \mu(\phi)`, the gradient of a strictly convex function that is
-    steep at every face (of Legendre type: Rockafellar, Convex Analysis (1970), section 26), hence a smooth
-    bijection. :math:`\tilde A` is :math:`A` times the half ranges, each row divided by its largest element;
-    :math:`\sigma_i` a tenth of the slack at the polytope's centre. Away from the constraints (:math:`s \gg \sigma`)
-    this is :math:`\beta`, the hyperbolic tangent of each column; towards a limit :math:`s_i \approx \sigma_i e^{-\mu_i}`, as towards
-    a bound, with derivatives along the face unchanged: a design slides along a limit it has met.
+    that is :math:`\psi = \beta^{-1}(\phi) + \tilde A^T \mu(\phi)`, the gradient of a strictly convex
+    function that is steep at every face (of Legendre type: Rockafellar, Convex Analysis (1970), section 26),
+    hence a smooth bijection. :math:`\tilde A` is :math:`A` times the half ranges, each row divided by its
+    largest element; :math:`\sigma_i` a tenth of the slack at the polytope's centre. Away from the
+    constraints (:math:`s \gg \sigma`) this is :math:`\beta`, the hyperbolic tangent of each column; towards
+    a limit :math:`s_i \approx \sigma_i e^{-\mu_i}`, as towards a bound, with derivatives along the face
+    unchanged: a design slides along a limit it has met.
 
-    Why not a gauge map (Tabas and Zhang 2022, "Computationally efficient safe reinforcement learning for power
-    systems"): it couples all columns through one radius, so that a column at its bound slows all others; measured on
-    quadratics, Adam was caught in corners (10 % off after 1500 steps), here it is not (tests/design/test_optimisation).
+    Why not a gauge map (in the spirit of Tabas and Zhang 2022, "Computationally efficient safe reinforcement
+    learning for power systems"): it couples all columns through one radius. On the quadratics of
+    tests/design/test_optimisation two variants of it left Adam 11 % off in a corner, or slow as soon as one
+    column of a hundred met its bound.
 
-    With :math:`\mu = \mathrm{softplus}(x)`, :math:`s/\sigma = \mathrm{softplus}(-x)` the constraints become ``m`` equations for
-    ``x``, solved by Newton's method; derivatives pass through one more Newton step (implicit function theorem;
-    first derivatives only).
+    With :math:`\mu = \mathrm{softplus}(x)`, :math:`s/\sigma = \mathrm{softplus}(-x)` the constraints become
+    ``m`` equations for ``x``, solved by Newton's method; derivatives pass through one more Newton step
+    (implicit function theorem; first derivatives only). With several constraints and ψ beyond about 20,
+    where the bounds are saturated many times over, Newton's method may stop short: values are then kept
+    inside by shrinking them towards the centre.
 
     Args:
         box: the bounds of the ``d`` columns.
@@ -51,7 +55,7 @@ class BarrierMap:
         self._cast: dict[tuple[torch.device, torch.dtype], tuple[Tensor, ...]] = {}
 
     def _constants(self, like: Tensor) -> tuple[Tensor, ...]:
-        """Rows and limits in units of the reach, push, centre, limits of the gauge, for the device of ``like``."""
+        """Rows and limits in units of the reach, push, centre and gauge, as ``like``."""
         key = (like.device, like.dtype)
         if key not in self._cast:
             slack = self.limits - self.rows @ self.polytope.centre
@@ -61,10 +65,10 @@ class BarrierMap:
 
     def forward(self, psi: Tensor) -> Tensor:
         """``b x d`` values inside the polytope."""
-        rows, limits, push, centre, gauge = self._constants(psi)
+        _, _, push, centre, gauge = self._constants(psi)
         with torch.no_grad():
             x = self._solve(psi.detach())
-            inverse = torch.linalg.inv(self._jacobian(x, psi.detach()))
+            inverse, _ = torch.linalg.inv_ex(self._jacobian(x, psi.detach()))
         residual = self._residual(x, psi)
         x = x - (inverse @ (residual - residual.detach())[:, :, None])[:, :, 0]
         offset = self.box.forward(psi - softplus(x) @ push) - centre
@@ -88,8 +92,11 @@ class BarrierMap:
         rows, _, push, *_ = self._constants(psi)
         slope = self.box.slope(psi - softplus(x) @ push)
         coupling = (slope[:, None, :] * rows) @ push.T
-        tiny = torch.finfo(x.dtype).tiny ** 0.5
-        return coupling * torch.sigmoid(x)[:, None, :] + torch.diag_embed(torch.sigmoid(-x) + tiny)
+        jacobian = coupling * torch.sigmoid(x)[:, None, :]
+        # Where all columns are saturated the equations are flat: keep them solvable.
+        largest = jacobian.diagonal(dim1=1, dim2=2).amax(1, keepdim=True)
+        tiny = 1e-13 * largest + torch.finfo(x.dtype).tiny ** 0.5
+        return jacobian + torch.diag_embed(torch.sigmoid(-x) + tiny)
 
     def _solve(self, psi: Tensor) -> Tensor:
         """``b x m``: Newton steps, each cut to a trust region and halved until the residual shrinks."""
@@ -103,12 +110,13 @@ class BarrierMap:
             if bool((residual.abs() <= _TOLERANCE * (1 + x.abs())).all()):
                 break
             jacobian = self._jacobian(x, psi)
-            step = residual / jacobian[:, 0] if single else torch.linalg.solve(jacobian, residual)
-            trust = 2 + x.abs()
-            trial = x - step.nan_to_num().clamp(-trust, trust)
+            step = residual / jacobian[:, 0] if single else torch.linalg.solve_ex(jacobian, residual)[0]
+            trust, step = 2 + x.abs(), step.nan_to_num()
+            trial = x - step * (trust / step.abs()).amin(1, keepdim=True).clamp(max=1)
             if single:  # monotone in x: keep the bracket
                 low, high = torch.where(residual < 0, x, low), torch.where(residual > 0, x, high)
-                middle = torch.where(low.isfinite() & high.isfinite(), (low + high) / 2, x - residual.sign() * trust)
+                bracketed = low.isfinite() & high.isfinite()
+                middle = torch.where(bracketed, (low + high) / 2, x - residual.sign() * trust)
                 trial = torch.where((trial <= low) | (trial >= high), middle, trial)
                 x, residual = trial, self._residual(trial, psi)
             else:

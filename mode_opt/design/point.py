@@ -57,7 +57,7 @@ class DesignPoint:
 
     @classmethod
     def of(cls, **values: float | Tensor) -> Self:
-        """A point of numbers or ``b x size`` tensors, without bounds: ``DesignPoint.of(gap_thickness=5.7)``."""
+        """A point of numbers or ``b x size`` tensors, without bounds: ``DesignPoint.of(thickness=5.7)``."""
         blocks = {
             name: torch.as_tensor(value, dtype=torch.get_default_dtype()) for name, value in values.items()
         }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError, NonFiniteError
@@ -38,6 +39,7 @@ class Effort:
         radius: of that neighbourhood, relative to the range of the parameters.
         check_every: design steps between validations and checkpoints.
         validation_events: events of a validation, always the same primaries.
+        memory: reconstruction steps over which its weights are averaged (exponentially).
         multiplier_every: design steps between updates of the multipliers of nonlinear constraints.
         clip: largest norm of a gradient, for both optimisers.
 
@@ -53,6 +55,7 @@ class Effort:
     radius: float = 0.15
     check_every: int = 10
     validation_events: int = 4096
+    memory: int = 50
     multiplier_every: int = 5
     clip: float = 10.0
 
@@ -89,6 +92,10 @@ class Alternation(nn.Module):
     All random numbers of step k are functions of the seed and k (`stream`), and all that changes is a parameter,
     a buffer or the state of an optimiser, so that a saved state continues bit for bit.
 
+    The design gradient and the validation use an exponential average of the weights of the reconstruction over the
+    last ``effort.memory`` reconstruction steps: single steps of Adam leave a calibration error that changes from
+    step to step and would be taken for a property of the design.
+
     The result is not the last iterate but the average that forgets its beginning,
     ``ψ̄_k = (1 − γ_k) ψ̄_{k−1} + γ_k ψ_k`` with ``γ_k = (η + 1)/(k + η)``, η = 8: the noise of single gradients
     averages out over about the last ``k/η`` steps, and no step is chosen for its lucky objective.
@@ -98,7 +105,8 @@ class Alternation(nn.Module):
         effort: how much work a step does.
         seed: of all random numbers.
 
-    Source of the average: O. Shamir and T. Zhang, ICML 2013, arXiv 1212.1824 (polynomial-decay averaging).
+    Source of the average: O. Shamir and T. Zhang, ICML 2013, arXiv 1212.1824 (polynomial-decay averaging);
+    B. Polyak and A. Juditsky, SIAM J. Control Optim. 30 (1992) 838 (averaging of weights).
     """
 
     steps: Tensor
@@ -109,6 +117,8 @@ class Alternation(nn.Module):
         if experiment.design.psi.numel() == 0:
             raise ConfigurationError("design.parameters", "all fixed", "at least one parameter with free: true")
         self.experiment, self.effort, self.seed = experiment, effort or Effort(), seed
+        average = get_ema_multi_avg_fn(1 - 1 / self.effort.memory)
+        self.reconstruction = AveragedModel(experiment.reconstruction, multi_avg_fn=average)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("average", experiment.design.psi.detach().clone())
 
@@ -147,7 +157,7 @@ class Alternation(nn.Module):
         phi = self.design
         events = self.experiment.simulate(phi, self.effort.validation_events, generator)
         with torch.no_grad():
-            belief = self.experiment.reconstruction(events, phi)
+            belief = self.reconstruction(events, phi)
         return jackknife(self.experiment.objective, events, belief, phi).estimate()
 
     def finish(self) -> None:
@@ -166,7 +176,9 @@ class Alternation(nn.Module):
         with torch.no_grad():
             phi = experiment.design.nearby(effort.designs, effort.radius, generator)
         loss = experiment.surprise(experiment.simulate(phi, effort.events_per_design, generator), phi)
-        return self._descend(optimiser, backward, loss, "reconstruction loss", labels)[0]
+        value, _ = self._descend(optimiser, backward, loss, "reconstruction loss", labels)
+        self.reconstruction.update_parameters(experiment.reconstruction)
+        return value
 
     def _design_step(self, optimiser: Optimizer, backward: Backward, index: int) -> tuple[Estimate, float]:
         measured: list[Estimate] = []
@@ -174,7 +186,10 @@ class Alternation(nn.Module):
         def observe(events: Events, belief: Distribution, phi: DesignPoint) -> None:
             measured.append(jackknife(self.experiment.objective, events.design(0), belief, phi.design(0)).estimate())
 
-        objective, penalty = self.experiment.design_loss(self.effort.events, self._stream("design", index), observe)
+        generator = self._stream("design", index)
+        objective, penalty = self.experiment.design_loss(
+            self.effort.events, generator, self.reconstruction, observe
+        )
         _, norm = self._descend(optimiser, backward, objective + penalty, "objective", (index,))
         error = measured[-1].standard_error if measured else math.nan
         return Estimate(float(objective.detach()), error), norm

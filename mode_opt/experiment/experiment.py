@@ -98,7 +98,11 @@ class Experiment(nn.Module):
         return weighted_mean(-belief.log_prob(events.truth), events.weight).mean()
 
     def design_loss(
-        self, count: int, generator: torch.Generator, observe: Observer | None = None
+        self,
+        count: int,
+        generator: torch.Generator,
+        reconstruction: nn.Module | None = None,
+        observe: Observer | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Estimate of J whose backward pass leaves dJ/dψ, and the penalty of the nonlinear constraints.
 
@@ -109,11 +113,14 @@ class Experiment(nn.Module):
         Args:
             count: primaries to simulate.
             generator: source of all random numbers.
+            reconstruction: used instead of the experiment's own, e.g. an average of its weights.
             observe: called with events, belief and design of the last evaluation of the objective.
         """
 
+        network = self.reconstruction if reconstruction is None else reconstruction
+
         def score(events: Events, phi: DesignPoint) -> Tensor:
-            belief = self.reconstruction(events, phi)
+            belief = network(events, phi)
             if observe is not None:
                 observe(events, belief, phi)
             return self.objective(events, belief, phi)

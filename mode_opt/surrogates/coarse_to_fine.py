@@ -96,7 +96,7 @@ class CoarseToFine(ConditionalDensity):
 
 
 def _cosines(like: Tensor) -> Tensor:
-    """Rows: orthonormal cosine modes (DCT-II) of vectors like the rows of ``like``, coarse to fine, ``k x k``."""
+    """``k x k``, rows: orthonormal cosine modes (DCT-II) of vectors like the rows of ``like``."""
     size = like.shape[1]
     k = torch.arange(size, dtype=like.dtype, device=like.device)
     modes = math.sqrt(2 / size) * torch.cos(math.pi * k[:, None] * (k + 0.5) / size)

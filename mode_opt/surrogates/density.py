@@ -183,6 +183,6 @@ def _finite(name: str, values: Tensor) -> Tensor:
     bad = int((~values.isfinite()).sum())
     if bad:
         raise NonFiniteError(
-            f"surrogate.fit: {bad} of {values.numel()} values of the {name} are NaN or infinite; expected none"
+            f"surrogate.fit: {bad} of {values.numel()} values of the {name} are NaN or infinite, expected 0"
         )
     return values

@@ -70,13 +70,19 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _command() -> str:
+    """The command line, as it can be typed again."""
+    name = Path(sys.argv[0]).name
+    return f"{'python -m mode_opt.cli' if name.endswith('.py') else name} {shlex.join(sys.argv[1:])}"
+
+
 def provenance(device: torch.device, files: Iterable[Path] = ()) -> dict[str, Any]:
     """Where and with what a run was made."""
     hardware: dict[str, Any] = {"machine": platform.machine(), "cores": os.cpu_count(), "device": str(device)}
     if device.type == "cuda":
         hardware["gpu"] = torch.cuda.get_device_name(device)
     return {
-        "command": shlex.join(["mode-opt", *sys.argv[1:]]),
+        "command": _command(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "hardware": hardware,

@@ -13,7 +13,9 @@ LAYERS = {"kind": "integer", "start": 3, "bounds": [1, 6]}
 
 def layered(**changes: Any) -> Design:
     thickness = {"start": 2.0, "bounds": [1, 5], "unit": "mm", "size": 6, "when": "index < layers", **changes}
-    return Design({"layers": LAYERS, "thickness": thickness}, {"length": "sum(thickness)"}, ["length <= 20 mm"])
+    return Design(
+        {"layers": LAYERS, "thickness": thickness}, {"length": "sum(thickness)"}, ["length <= 20 mm"]
+    )
 
 
 def test_layers_that_exist() -> None:
@@ -29,7 +31,7 @@ def test_layers_that_exist() -> None:
 
 
 def test_the_number_of_layers_has_a_derivative() -> None:
-    """From n to n + 1 layers the relaxed length grows by one thickness: so does the integral of the derivative."""
+    """From n to n + 1 layers the relaxed length grows by one thickness, and so integrates the derivative."""
     design = layered().double()
     counts = torch.linspace(3, 4, 201, dtype=torch.float64)
     slopes = []
@@ -39,16 +41,18 @@ def test_the_number_of_layers_has_a_derivative() -> None:
         length = design.system.assemble(raw)[:, 1:].sum()
         slopes.append(torch.autograd.grad(length, raw["layers"])[0].item())
     assert min(slopes) > 0.1
-    assert torch.trapezoid(torch.tensor(slopes, dtype=torch.float64), counts).item() == pytest.approx(2.0, rel=0.02)
+    assert torch.trapezoid(torch.tensor(slopes, dtype=torch.float64), counts).item() == pytest.approx(
+        2.0, rel=0.02
+    )
 
 
 def test_assign_is_the_inverse_of_concrete() -> None:
     design = layered()
     design.assign({"layers": 4, "thickness": [1.5, 2.5, 3.5, 4.5, None, None]})
     report = design.concrete()
-    assert report["thickness"]["value"] == pytest.approx([1.5, 2.5, 3.5, 4.5, None, None])
+    assert report["thickness"]["value"] == [1.5, 2.5, 3.5, 4.5, None, None]
     design.assign(report)
-    assert design.concrete()["thickness"]["value"] == pytest.approx(report["thickness"]["value"], rel=1e-6)
+    assert design.concrete() == report
 
 
 def test_materials_numbers_and_logic() -> None:
@@ -89,7 +93,10 @@ def test_with_a_fixed_condition_all_is_exact_and_linear() -> None:
         ("layers > 3 mm", r"thickness\.when: .* units that fit"),
         ("thickness > 3 mm", r"thickness\.when: .* a condition on parameters that always exist"),
         ({"condition": "layers > 3", "wide": 1}, r"thickness\.when\.wide: got 1, expected no such key"),
-        ({"condition": "layers > 3", "width": 0}, r"thickness\.when\.width: got 0, expected a positive width"),
+        (
+            {"condition": "layers > 3", "width": 0},
+            r"thickness\.when\.width: got 0, expected a positive width",
+        ),
         ("layers * layers > 3.5", r"thickness\.when: .* a width too"),
     ],
 )

@@ -25,7 +25,7 @@ CALORIMETER: dict[str, Any] = {
 
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[Design, list[tuple[float, float]]]:
-    """A design of 1 to 5 columns (bounded, half bounded, unbounded, logarithmic) with up to 3 linear constraints."""
+    """1 to 5 columns (bounded, half bounded, unbounded, logarithmic) with up to 3 linear constraints."""
     count = draw(st.integers(1, 5))
     parameters, limits, starts = {}, [], []
     for index in range(count):
@@ -34,7 +34,10 @@ def problems(draw: st.DrawFn) -> tuple[Design, list[tuple[float, float]]]:
         kind = draw(st.sampled_from(["both", "lower", "upper", "none", "log"]))
         if kind == "log":
             low = abs(low) + 0.1
-        bounds = [None if kind in ("upper", "none") else low, None if kind in ("lower", "none") else low + width]
+        bounds = [
+            None if kind in ("upper", "none") else low,
+            None if kind in ("lower", "none") else low + width,
+        ]
         start = low + draw(st.integers(0, 100)) / 100 * width
         parameters[f"x{index}"] = {
             "start": min(start, low + width), "bounds": bounds, "scale": "log" if kind == "log" else "linear"
@@ -117,20 +120,33 @@ def test_derivatives(problem: tuple[Design, list[tuple[float, float]]], seed: in
     torch.autograd.gradcheck(lambda x: design.point(x).values / scale, psi, atol=1e-4, rtol=1e-3)
 
 
-def test_without_an_active_constraint_the_map_is_a_hyperbolic_tangent_per_column() -> None:
+def test_far_from_constraints_the_map_is_a_hyperbolic_tangent_per_column() -> None:
     design = Design(CALORIMETER["parameters"], {}, ["absorber + gap <= 100 mm"]).double()
     psi = torch.randn(100, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     centre, half = torch.tensor([3.25, 4.25]), torch.tensor([2.75, 3.75])
-    torch.testing.assert_close(design.point(psi).values, centre + half * torch.tanh(psi), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        design.point(psi).values, centre + half * torch.tanh(psi), rtol=1e-3, atol=1e-3
+    )
 
 
-def test_no_dead_zone_and_the_whole_polytope_is_reached() -> None:
+def test_the_map_is_the_gradient_of_a_convex_function() -> None:
+    """So it is a bijection without dead zones: the Jacobian (in half ranges) is symmetric and positive."""
+    design = Design(
+        CALORIMETER["parameters"], {}, ["absorber + 3 * gap <= 20 mm", "absorber <= 2 * gap"]
+    ).double()
+    half = torch.tensor(design.layout.scale, dtype=torch.float64)
+    for psi in torch.cartesian_prod(*[torch.linspace(-4, 4, 9, dtype=torch.float64)] * 2):
+        jacobian = torch.autograd.functional.jacobian(lambda x: design.point(x).values[0] / half, psi[None])[
+            :, 0
+        ]
+        torch.testing.assert_close(jacobian, jacobian.T, rtol=1e-6, atol=1e-9)
+        assert float(torch.linalg.eigvalsh(jacobian).min()) > 1e-6
+
+
+def test_the_whole_polytope_is_reached() -> None:
     design = Design(**CALORIMETER).double()
-    psi = torch.cartesian_prod(*[torch.linspace(-3, 3, 41, dtype=torch.float64)] * 2)
-    jacobian = torch.func.vmap(torch.func.jacrev(lambda x: design.point(x[None]).values[0]))(psi)
-    assert float(torch.linalg.det(jacobian).min()) > 1e-6
-    saturated = design.point(torch.tensor([[12.0, 0.3]], dtype=torch.float64))
-    assert saturated["length"].item() == pytest.approx(400.0, rel=1e-5)
+    saturated = design.point(torch.tensor([[12.0, 9.0]], dtype=torch.float64))
+    assert saturated["length"].item() == pytest.approx(400.0, rel=1e-3)
     corner = design.point(torch.tensor([[-12.0, -12.0]], dtype=torch.float64))
     assert corner.values[0].tolist() == pytest.approx([0.5, 0.5], abs=1e-6)
 
@@ -154,7 +170,11 @@ def test_hundred_parameters() -> None:
         ["sum(absorber_thickness) + sum(gap_thickness) <= 400 mm"],
     )
     assert design.psi.shape == (1, 100)
-    psi = torch.randn(5000, 100, generator=torch.Generator().manual_seed(1)) * torch.logspace(-2, 2, 5000)[:, None]
+    psi = (
+        torch.randn(5000, 100, generator=torch.Generator().manual_seed(1))
+        * torch.logspace(-2, 2, 5000)[:, None]
+    )
+    psi[::2] = psi[::2].abs()
     phi = design.point(psi)
     length = phi["absorber_thickness"].sum(1) + phi["gap_thickness"].sum(1)
     assert float(length.max()) <= 400.0
@@ -165,7 +185,10 @@ def test_hundred_parameters() -> None:
 
 def test_reports() -> None:
     design = Design(**CALORIMETER)
-    assert design.concrete() == {"absorber": {"value": 4.5, "unit": "mm"}, "gap": {"value": 2.5, "unit": "mm"}}
+    assert design.concrete() == {
+        "absorber": {"value": 4.5, "unit": "mm"},
+        "gap": {"value": 2.5, "unit": "mm"},
+    }
     assert design.columns() == {"absorber": 4.5, "gap": 2.5}
     assert design.constraints_at() == {"length": (350.0, 400.0, "mm", True)}
     assert design.named()["length"].item() == pytest.approx(350.0)
@@ -178,7 +201,11 @@ def test_reports() -> None:
 
 
 def test_limits_on_either_side_and_two_on_one_quantity() -> None:
-    design = Design(CALORIMETER["parameters"], CALORIMETER["derived"], ["100 mm <= length", "length <= 400 mm", "gap <= absorber"])
+    design = Design(
+        CALORIMETER["parameters"],
+        CALORIMETER["derived"],
+        ["100 mm <= length", "length <= 400 mm", "gap <= absorber"],
+    )
     at = design.constraints_at()
     assert at["length"] == (350.0, 100.0, "mm", True)
     assert at["length_maximum"] == (350.0, 400.0, "mm", True)
@@ -213,7 +240,9 @@ def test_nearby_fills_its_neighbourhood_and_is_reproducible() -> None:
 def test_latin_hypercube_has_one_point_in_each_slice() -> None:
     design = Design(CALORIMETER["parameters"])
     values = design.nearby(17, 0.2, torch.Generator().manual_seed(5), "latin_hypercube").values[1:].double()
-    slices = ((values - (design().values - torch.tensor([0.55, 0.75]))) / torch.tensor([1.1, 1.5]) * 16).floor()
+    slices = (
+        (values - (design().values - torch.tensor([0.55, 0.75]))) / torch.tensor([1.1, 1.5]) * 16
+    ).floor()
     for column in slices.T:
         assert sorted(column.tolist()) == list(range(16))
 
@@ -222,13 +251,16 @@ def test_assign_refuses_and_then_changes_nothing() -> None:
     design = Design(**CALORIMETER)
     before = design.psi.clone()
     refusals: list[tuple[dict[str, Any], str]] = [
-        ({"absorber": 6.5}, r"design\.parameters\.absorber: got 6\.5, expected a value within the bounds \[0\.5, 6\] mm"),
-        ({"absorber": 5.9, "gap": 3}, r"design\.constraints\.length: got 'a design with length = 445 mm', expected at most 400 mm"),
+        ({"absorber": 6.5}, r"design\.parameters\.absorber: got 6\.5, expected .* the bounds \[0\.5, 6\] mm"),
+        (
+            {"absorber": 5.9, "gap": 3},
+            r"design\.constraints\.length: got '.* length = 445 mm', expected at most 400 mm",
+        ),
         ({"absorber": "2 kg"}, r"design\.parameters\.absorber: got '2 kg'"),
         ({"absorber": float("nan")}, "not NaN"),
         ({"absorber": [1, 2]}, "one number or 1 of them"),
         ({"gasket": 3}, r"design\.parameters\.gasket: got 3, expected a parameter; there are absorber, gap"),
-    ]  # fmt: skip
+    ]
     for values, message in refusals:
         with pytest.raises(ConfigurationError, match=message):
             design.assign(values)
@@ -241,7 +273,7 @@ def test_assign_refuses_and_then_changes_nothing() -> None:
 
 
 def test_fixed_and_linked_parameters() -> None:
-    parameters = {
+    parameters: dict[str, Any] = {
         "a": {"start": 3.0, "unit": "mm", "free": False},
         "b": {"expression": "2 * a", "unit": "mm"},
         "c": {"start": 1.0, "unit": "mm"},
@@ -253,7 +285,9 @@ def test_fixed_and_linked_parameters() -> None:
     design.assign({"a": 3, "b": 6})
     with pytest.raises(ConfigurationError, match=r"design\.parameters\.a: got 4, .* it is fixed"):
         design.assign({"a": 4})
-    with pytest.raises(ConfigurationError, match=r"design\.parameters\.b: got 4, expected 6 mm, which follows"):
+    with pytest.raises(
+        ConfigurationError, match=r"design\.parameters\.b: got 4, expected 6 mm, which follows"
+    ):
         design.assign({"b": 4})
     nothing = Design({"a": parameters["a"]})
     assert nothing.psi.shape == (1, 0)

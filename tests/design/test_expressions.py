@@ -17,7 +17,13 @@ from mode_opt.errors import ConfigurationError
 
 MM, PRICE = parse_unit("mm"), parse_unit("EUR/kg")
 SCOPE = Scope(
-    {"a": Kind(MM), "b": Kind(MM, 3), "c": Kind(MM, 2), "n": Kind(DIMENSIONLESS, 1, True), "m": Kind(parse_unit("kg"))},
+    {
+        "a": Kind(MM),
+        "b": Kind(MM, 3),
+        "c": Kind(MM, 2),
+        "n": Kind(DIMENSIONLESS, 1, True),
+        "m": Kind(parse_unit("kg")),
+    },
     {"absorber": ("Pb", "Fe")},
     {"absorber": {"price": ((2.0, 1.0), PRICE)}},
 )

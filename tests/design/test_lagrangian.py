@@ -18,7 +18,12 @@ def test_closed_form_of_a_square_above_one() -> None:
     design = square()
     lagrangian = AugmentedLagrangian(design.constraints, rho=10.0).double()
     assert design.constraints[0].scale == 1.0
-    for x_k, lambda_k in ((0.833333, 1.666667), (0.972222, 1.944444), (0.995370, 1.990741), (0.999228, 1.998457)):
+    for x_k, lambda_k in (
+        (0.833333, 1.666667),
+        (0.972222, 1.944444),
+        (0.995370, 1.990741),
+        (0.999228, 1.998457),
+    ):
         x = torch.tensor([[1.0]], dtype=torch.float64, requires_grad=True)
         for _ in range(60):  # Newton on x^2 + penalty, which is piecewise quadratic
             loss = (x**2).sum() + lagrangian.penalty(DesignPoint(x, design.layout)).sum()
@@ -91,14 +96,20 @@ def test_restore_ends_satisfied_not_almost(dtype: torch.dtype) -> None:
 def test_restore_says_when_it_cannot() -> None:
     impossible = Design(NONLINEAR["parameters"], NONLINEAR["derived"], ["area <= 0.001 mm**2"])
     before = impossible.psi.clone()
-    message = r"design\.constraints\.area: no design found that satisfies it; the nearest has .* limit is 0\.001"
+    message = (
+        r"design\.constraints\.area: no design found that satisfies it; the nearest has .* limit is 0\.001"
+    )
     with pytest.raises(ModeOptError, match=message):
         AugmentedLagrangian(impossible.nonlinear_constraints).restore(impossible)
     assert torch.equal(impossible.psi, before)
 
 
 def test_array_constraints_have_a_multiplier_per_element() -> None:
-    design = Design({"b": {"start": [1.0, 2.0, 3.0], "bounds": [0, 5]}}, {}, [{"expression": "b ** 2 <= 5", "name": "square"}])
+    design = Design(
+        {"b": {"start": [1.0, 2.0, 3.0], "bounds": [0, 5]}},
+        {},
+        [{"expression": "b ** 2 <= 5", "name": "square"}],
+    )
     lagrangian = AugmentedLagrangian(design.nonlinear_constraints)
     assert design.constraints_at()["square"] == (9.0, 5.0, "", False)
     lagrangian.update(design())

@@ -9,14 +9,17 @@ from scipy.optimize import minimize
 
 from mode_opt.design import AugmentedLagrangian, Design
 
-BOX = {"a": {"start": 4.5, "bounds": [0.5, 6.0], "unit": "mm"}, "g": {"start": 2.5, "bounds": [0.5, 8.0], "unit": "mm"}}
+BOX = {
+    "a": {"start": 4.5, "bounds": [0.5, 6.0], "unit": "mm"},
+    "g": {"start": 2.5, "bounds": [0.5, 8.0], "unit": "mm"},
+}
 LINEAR = ["50 * (a + g) <= 400 mm", "a <= 2 * g"]
 
 
-def adam(design: Design, target: torch.Tensor, matrix: torch.Tensor, steps: int = 1500) -> None:
+def adam(design: Design, target: torch.Tensor, matrix: torch.Tensor, steps: int = 1000) -> None:
     """Minimise a quadratic plus the augmented Lagrangian of what does not hold by construction."""
     lagrangian = AugmentedLagrangian(design.nonlinear_constraints).double()
-    optimiser = torch.optim.Adam(design.parameters(), lr=0.05)
+    optimiser = torch.optim.Adam(design.parameters(), lr=0.05, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         phi = design()
@@ -31,7 +34,9 @@ def adam(design: Design, target: torch.Tensor, matrix: torch.Tensor, steps: int 
     lagrangian.restore(design)
 
 
-def slsqp(target: np.ndarray, matrix: np.ndarray, limits: list[Any], start: np.ndarray, box: list[Any]) -> np.ndarray:
+def slsqp(
+    target: np.ndarray, matrix: np.ndarray, limits: list[Any], start: np.ndarray, box: list[Any]
+) -> np.ndarray:
     found = minimize(
         lambda x: (x - target) @ matrix @ (x - target), start, bounds=box, method="SLSQP",
         constraints=[{"type": "ineq", "fun": limit} for limit in limits], options={"ftol": 1e-12},
@@ -49,7 +54,8 @@ def test_quadratic_under_linear_constraints(target: tuple[float, float]) -> None
     expected = slsqp(np.array(target), matrix, limits, np.array([4.5, 2.5]), [(0.5, 6.0), (0.5, 8.0)])
     design = Design(BOX, {}, LINEAR).double()
     adam(design, torch.tensor([target], dtype=torch.float64), torch.from_numpy(matrix))
-    assert design().values[0].detach().numpy() == pytest.approx(expected, rel=0.01)
+    half = np.array([2.75, 3.75])
+    assert design().values[0].detach().numpy() / half == pytest.approx(expected / half, abs=0.01)
     assert all(at.satisfied for at in design.constraints_at().values())
 
 
@@ -67,11 +73,27 @@ def test_quadratic_under_a_nonlinear_constraint(target: tuple[float, float]) -> 
     assert float(design.named()["a"].detach() * design.named()["g"].detach()) <= 6.0
 
 
+def test_hundred_parameters_with_bounds_and_the_limit_met() -> None:
+    """The optimum is ``clip(t - m)``: m found by bisection so that the sum is the limit."""
+    target = torch.linspace(-3.0, 9.0, 100, dtype=torch.float64)
+    low, high = 0.0, 10.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        expected = (target - middle).clamp(0.5, 6.0)
+        low, high = (middle, high) if float(expected.sum()) > 300 else (low, middle)
+    layers = {"start": 2.9, "bounds": [0.5, 6.0], "size": 100}
+    design = Design({"x": layers}, {}, ["sum(x) <= 300"]).double()
+    adam(design, target[None], torch.eye(100, dtype=torch.float64), steps=1000)
+    loss, best = (float(((x - target) ** 2).sum()) for x in (design().values.detach()[0], expected))
+    assert loss == pytest.approx(best, rel=0.01)
+    assert float(design()["x"].sum().detach()) <= 300.0
+
+
 def test_forty_parameters_on_the_face_of_a_constraint() -> None:
     """min |x - t|^2 with sum x <= c: the projection t - (sum t - c)/n where no bound is met."""
     target = torch.linspace(3.0, 5.0, 40, dtype=torch.float64)
     design = Design({"x": {"start": 2.0, "bounds": [0, 8], "size": 40}}, {}, ["sum(x) <= 120"]).double()
-    adam(design, target[None], torch.eye(40, dtype=torch.float64), steps=3000)
+    adam(design, target[None], torch.eye(40, dtype=torch.float64), steps=1000)
     expected = target - (float(target.sum()) - 120) / 40
     loss, best = (float(((x - target) ** 2).sum()) for x in (design().values.detach()[0], expected))
     assert loss == pytest.approx(best, rel=0.01)

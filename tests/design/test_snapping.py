@@ -92,13 +92,21 @@ def test_conditional_layers() -> None:
 
 
 def test_says_when_nothing_fits() -> None:
-    design = Design({**CELL, "a": {**CELL["a"], "grid": [1.0, 6.0]}}, LENGTH, ["length <= 400 mm", "a >= 2 mm", "g >= 3 mm"])
+    design = Design(
+        {**CELL, "a": {**CELL["a"], "grid": [1.0, 6.0]}},
+        LENGTH,
+        ["length <= 400 mm", "a >= 2 mm", "g >= 3 mm"],
+    )
     with pytest.raises(ModeOptError, match="no values on the manufacturing grid"):
         design.snapped()
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.floats(0.6, 4.4), min_size=3, max_size=3), st.sampled_from([0.5, 0.7, 1.0]), st.floats(0.05, 3.0))
+@given(
+    st.lists(st.floats(0.6, 4.4), min_size=3, max_size=3),
+    st.sampled_from([0.5, 0.7, 1.0]),
+    st.floats(0.05, 3.0),
+)
 def test_nearest_of_all_by_enumeration(start: list[float], grid: float, slack: float) -> None:
     limit = sum(start) + slack
     design = Design({"x": {"start": start, "bounds": [0.5, 4.5], "grid": grid}}, {}, [f"sum(x) <= {limit!r}"])

@@ -10,11 +10,38 @@ from mode_opt.design.units import from_field, is_unit, parse_unit, to_field
 from mode_opt.errors import ConfigurationError
 
 FACTORS = {
-    "mm": 1.0, "cm": 10.0, "m": 1e3, "um": 1e-3, "MeV": 1.0, "GeV": 1e3, "eV": 1e-6, "ns": 1.0, "us": 1e3,
-    "T": 1.0, "rad": 1.0, "mrad": 1e-3, "deg": math.pi / 180, "kg": 1.0, "g": 1e-3, "g/cm^3": 1e-6, "g/cm**3": 1e-6,
-    "EUR": 1.0, "kEUR": 1e3, "EUR/kg": 1.0, "MHz": 1e-3, "l": 1e6, "barn": 1e-22, "1/cm": 0.1, "": 1.0, "%": 0.01,
-    "J": 1 / 1.602176634e-13, "Gy": 1 / 1.602176634e-13, "V": 1e-6, "GeV/c": 1e3 / 299.792458, "c": 299.792458,
-}  # fmt: skip
+    "mm": 1.0,
+    "cm": 10.0,
+    "m": 1e3,
+    "um": 1e-3,
+    "MeV": 1.0,
+    "GeV": 1e3,
+    "eV": 1e-6,
+    "ns": 1.0,
+    "us": 1e3,
+    "T": 1.0,
+    "rad": 1.0,
+    "mrad": 1e-3,
+    "deg": math.pi / 180,
+    "kg": 1.0,
+    "g": 1e-3,
+    "g/cm^3": 1e-6,
+    "g/cm**3": 1e-6,
+    "EUR": 1.0,
+    "kEUR": 1e3,
+    "EUR/kg": 1.0,
+    "MHz": 1e-3,
+    "l": 1e6,
+    "barn": 1e-22,
+    "1/cm": 0.1,
+    "": 1.0,
+    "%": 0.01,
+    "J": 1 / 1.602176634e-13,
+    "Gy": 1 / 1.602176634e-13,
+    "V": 1e-6,
+    "GeV/c": 1e3 / 299.792458,
+    "c": 299.792458,
+}
 
 
 @pytest.mark.parametrize(("text", "factor"), FACTORS.items())

@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from mode_opt.surrogates import ChainRule, CoarseToFine, DensitySurrogate, PlainCoordinates, SinhArcsinh, Training
+from mode_opt.surrogates import (
+    ChainRule,
+    CoarseToFine,
+    DensitySurrogate,
+    PlainCoordinates,
+    SinhArcsinh,
+    Training,
+)
 
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError, NonFiniteError, ShapeError
@@ -11,7 +18,9 @@ from mode_opt.events import Events
 SLOPE = torch.tensor([[1.0, -0.5], [0.3, 0.8], [-0.7, 0.2], [0.0, 1.1]])
 """d mean / d (thickness, energy) of the four hits."""
 
-FACTOR = torch.tensor([[0.5, 0.0, 0.0, 0.0], [0.3, 0.4, 0.0, 0.0], [0.1, -0.2, 0.3, 0.0], [-0.2, 0.1, 0.2, 0.6]])
+FACTOR = torch.tensor(
+    [[0.5, 0.0, 0.0, 0.0], [0.3, 0.4, 0.0, 0.0], [0.1, -0.2, 0.3, 0.0], [-0.2, 0.1, 0.2, 0.6]]
+)
 """The covariance of the hits is ``FACTOR FACTORᵀ``."""
 
 
@@ -44,7 +53,9 @@ def sample(surrogate: DensitySurrogate, thickness: torch.Tensor, count: int) -> 
     energy = torch.full((1, count, 1), 1.5, dtype=thickness.dtype)
     phi = DesignPoint.of(thickness=torch.ones(1, 1))
     phi = DesignPoint(thickness.reshape(1, 1), phi.layout)
-    return surrogate(phi, Events.of(energy, energy.unsqueeze(3)), torch.Generator().manual_seed(7)).hits[0, :, :, 0]
+    return surrogate(phi, Events.of(energy, energy.unsqueeze(3)), torch.Generator().manual_seed(7)).hits[
+        0, :, :, 0
+    ]
 
 
 def test_it_learns_mean_covariance_and_gradient_of_a_linear_gaussian(fitted: DensitySurrogate) -> None:
@@ -64,7 +75,9 @@ def test_the_likelihood_reaches_the_entropy(fitted: DensitySurrogate) -> None:
     condition = fitted.coordinates.condition(phi, primaries)
     scaled = (condition - fitted.condition_mean) / fitted.condition_scale
     x = (events.hits.flatten(2) - fitted.feature_mean) / fitted.feature_scale
-    loss = -fitted.density.log_prob(x.flatten(0, 1), scaled.flatten(0, 1)).mean() + fitted.feature_scale.log().sum()
+    with torch.no_grad():
+        loss = -fitted.density.log_prob(x.flatten(0, 1), scaled.flatten(0, 1)).mean()
+    loss = loss + fitted.feature_scale.log().sum()
     entropy = 2 * (1 + torch.log(torch.tensor(2 * torch.pi))) + FACTOR.diagonal().log().sum()
     assert float(loss) == pytest.approx(float(entropy), abs=0.03)
 
@@ -97,8 +110,8 @@ def test_generating_undoes_normalising_and_the_volume_is_the_jacobian(name: str)
     for value in density.parameters():
         value.data = 0.4 * torch.randn(value.shape, generator=generator, dtype=torch.double)
     x, condition = (torch.randn(6, k, generator=generator, dtype=torch.double) for k in (5, 3))
-    u, volume = density.normalise(x, condition)
-    torch.testing.assert_close(density.generate(u, condition), x)
+    u, volume = (value.detach() for value in density.normalise(x, condition))
+    torch.testing.assert_close(density.generate(u, condition).detach(), x)
     for k in range(6):
         jacobian = torch.autograd.functional.jacobian(
             lambda row, k=k: density.generate(row[None], condition[k : k + 1])[0], u[k]
@@ -130,7 +143,9 @@ def test_progress_is_reported_and_ends_at_one() -> None:
 
 def test_early_stopping_keeps_the_best_weights() -> None:
     """Few events and many steps: the fit stops long before it has learnt them by heart."""
-    surrogate = model(Training(steps=4000, batch=32, learning_rate=2e-2, weight_decay=0.0, check_every=20, patience=5))
+    surrogate = model(
+        Training(steps=4000, batch=32, learning_rate=2e-2, weight_decay=0.0, check_every=20, patience=5)
+    )
     report = surrogate.fit(*linear_gaussian(10, 6))
     assert report.steps == report.best_step + 100 < 4000
     assert report.held_out_loss == min(held for _, _, held in report.history)
@@ -146,7 +161,7 @@ def test_data_that_are_not_finite_are_refused(field: str) -> None:
 
 def test_a_loss_that_becomes_infinite_stops_the_fit_and_keeps_finite_weights() -> None:
     surrogate = model(Training(steps=200, batch=32, learning_rate=1e6, gradient_norm=1e9, check_every=10))
-    with pytest.raises(NonFiniteError, match="held-out designs; lower surrogate.training.learning_rate"):
+    with pytest.raises(NonFiniteError, match=r"held-out designs; lower surrogate\.training\.learning_rate"):
         surrogate.fit(*linear_gaussian(10, 50))
     assert all(torch.isfinite(value).all() for value in surrogate.parameters())
 
@@ -163,7 +178,9 @@ def test_events_of_the_wrong_shape_are_refused() -> None:
         model(SHORT).fit(phi, primaries, Events.of(events.truth, events.hits, mask))
 
 
-@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("learning_rate", float("nan")), ("held_out", 1.0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("steps", 0), ("learning_rate", float("nan")), ("held_out", 1.0)]
+)
 def test_settings_that_make_no_sense_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=f"surrogate.training.{name}"):
         Training(**{name: value})
