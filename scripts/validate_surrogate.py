@@ -142,7 +142,7 @@ def further(path: Path) -> Sample:
 
 
 def reference_table(surrogate: Simulator) -> tuple[list[str], np.ndarray]:
-    """The electrons of em_showers_reference.csv; columns: mean, resolution, error of the latter (relative)."""
+    """The electrons of em_showers_reference.csv; numbers: mean, resolution, error of the latter."""
     with (FOLDER / "data" / "em_showers_reference.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["particle"] == "e-"]
     keys = torch.tensor([[float(r[k]) for k in ("absorber_mm", "gap_mm", "energy_MeV")] for r in rows])
@@ -186,8 +186,9 @@ def held_out_table(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         error = row["reference_standard_error"] / row["reference"]
         lines.append(
-            f"| {row['quantity']} | {row['bin']} | {row['reference']:.4f} | ±{100 * error:.1f} % | {row['surrogate']:.4f} "
-            f"| {100 * row['relative_difference']:+.1f} % | {100 * row['limit']:.0f} % |"
+            f"| {row['quantity']} | {row['bin']} | {row['reference']:.4f} | ±{100 * error:.1f} % "
+            f"| {row['surrogate']:.4f} | {100 * row['relative_difference']:+.1f} % "
+            f"| {100 * row['limit']:.0f} % |"
         )
     return lines
 
@@ -201,7 +202,8 @@ def figure(
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(16, 8.5), layout="constrained")
+    axes[1, 2].set_visible(False)
     for axis, quantity in zip(axes[0], dict.fromkeys(row["quantity"] for row in rows), strict=True):
         part = [row for row in rows if row["quantity"] == quantity]
         limit, x = 100 * part[0]["limit"], range(len(part))
@@ -297,19 +299,20 @@ None of these showers was used in training; the table was looked at while the in
 
 ## What a reconstruction network finds
 
-Root mean square of predicted over true energy minus 1, in percent, of a small network over all layers, trained
-→ applied. Column two against one: a network trained on the surrogate is used on recorded showers. Column three
-against two: what the surrogate promises and what is found. Both networks saw the five recorded energies.
+Root mean square of predicted over true energy minus 1, in percent, of a small network over all layers,
+trained → applied. Column two against one: a network trained on the surrogate is used on recorded showers.
+Column three against two: what the surrogate promises and what is found. Both networks saw the five recorded
+energies.
 
-| showers | energy | recorded → recorded | surrogate → recorded | surrogate → surrogate | recorded → surrogate |
+| showers | energy | rec. → rec. | surr. → rec. | surr. → surr. | rec. → surr. |
 |---|---|---|---|---|---|
 {networks}
 
 ## Slopes of the resolution
 
 d ln(resolution of the sum) / d ln(thickness), averaged over the five energies: central differences of
-polynomials (degree 5 for all designs, 3 for held-out ones) fitted to recorded showers, and pathwise derivatives
-of the surrogate. The errors of the fits are statistical; another degree moves them by about 0.1.
+polynomials (degree 5 for all designs, 3 for held-out ones) fitted to recorded showers, and pathwise
+derivatives of the surrogate. The errors of the fits are statistical; another degree moves them by about 0.1.
 
 | absorber (mm) | gap (mm) | with respect to | all designs | held-out designs | surrogate |
 |---|---|---|---|---|---|

@@ -19,6 +19,9 @@ from .shower_coordinates import ABSORBER, GAP
 MEAN_LIMIT, RESOLUTION_LIMIT = 0.03, 0.15
 """Relative differences that are allowed, pooled over designs."""
 
+WEIGHTED = "resolution of the summed gap energy"
+UNWEIGHTED = "resolution, unweighted mean of variances"
+
 SEED = 1
 
 
@@ -101,24 +104,19 @@ def mean_row(groups: Groups, name: str, inside: Tensor) -> dict[str, Any]:
     )
 
 
-def resolution_row(groups: Groups, name: str, inside: Tensor) -> dict[str, Any]:
-    """Root of the mean relative variance, each group weighted with one over that of the surrogate.
+def resolution_row(groups: Groups, name: str, inside: Tensor, weighted: bool) -> dict[str, Any]:
+    """Root of the mean relative variance; the error is from the scatter of the groups.
 
-    The same weights for both sides; without them the few designs that leak most would decide alone. The error
-    is from the scatter of the groups.
+    ``weighted``: each group with one over the variance of the surrogate, on both sides, so that all designs
+    count alike. Otherwise the few designs that leak most decide nearly alone.
     """
-    model = groups.model_variance[inside]
-    ratio = groups.variance[inside] / model
-    reference = (ratio.mean() / (1 / model).mean()).sqrt()
-    error = 0.5 * reference * ratio.std() / ratio.mean() / len(ratio) ** 0.5
-    return row(
-        "resolution of the summed gap energy",
-        name,
-        reference,
-        error,
-        (1 / model).mean() ** -0.5,
-        RESOLUTION_LIMIT,
-    )
+    variance, model = groups.variance[inside], groups.model_variance[inside]
+    weight = 1 / model if weighted else torch.ones_like(model)
+    weight = weight / weight.sum()
+    reference, found = (weight * variance).sum().sqrt(), (weight * model).sum().sqrt()
+    scatter = weight * (variance - model * (reference / found) ** 2)
+    error = scatter.square().sum().sqrt() / (2 * reference)
+    return row(WEIGHTED if weighted else UNWEIGHTED, name, reference, error, found, RESOLUTION_LIMIT)
 
 
 def row(
@@ -145,9 +143,8 @@ def validate(simulator: Simulator, phi: DesignPoint, events: Events, report: Fit
     """The content of ``surrogate.json``, from showers of held-out designs (``n`` designs of one event)."""
     groups = compare(simulator, phi, events)
     members = list(bins(groups))
-    rows = [mean_row(groups, *member) for member in members] + [
-        resolution_row(groups, *member) for member in members
-    ]
+    rows = [mean_row(groups, *member) for member in members]
+    rows += [resolution_row(groups, *member, weighted) for weighted in (True, False) for member in members]
     designs = len(torch.unique(phi.values, dim=0))
     notes = [
         f"Reference: {len(phi.values)} recorded showers of {designs} designs that took no part in training.",
@@ -155,6 +152,9 @@ def validate(simulator: Simulator, phi: DesignPoint, events: Events, report: Fit
         f"negative log-likelihood {report.training_loss:.2f}, "
         f"{report.held_out_loss:.2f} on other designs, held out for early stopping (best at step "
         f"{report.best_step}); the level depends on the designs.",
+        "The family and the settings of the model were chosen while looking at these showers too.",
+        "In the unweighted mean the designs that leak most decide nearly alone; at thin absorbers and gaps "
+        "above 9 mm, longer than 400 mm, the surrogate is too wide by 20 to 50 %.",
     ]
     return {
         "title": "Surrogate of the showers against recorded showers of held-out designs",

@@ -2,6 +2,10 @@
 
 import pytest
 import torch
+
+from mode_opt.design import DesignPoint
+from mode_opt.errors import ConfigurationError, NonFiniteError, ShapeError
+from mode_opt.events import Events
 from mode_opt.surrogates import (
     ChainRule,
     CoarseToFine,
@@ -10,10 +14,7 @@ from mode_opt.surrogates import (
     SinhArcsinh,
     Training,
 )
-
-from mode_opt.design import DesignPoint
-from mode_opt.errors import ConfigurationError, NonFiniteError, ShapeError
-from mode_opt.events import Events
+from mode_opt.surrogates.training import hold_out
 
 SLOPE = torch.tensor([[1.0, -0.5], [0.3, 0.8], [-0.7, 0.2], [0.0, 1.1]])
 """d mean / d (thickness, energy) of the four hits."""
@@ -70,7 +71,7 @@ def test_it_learns_mean_covariance_and_gradient_of_a_linear_gaussian(fitted: Den
 
 
 def test_the_likelihood_reaches_the_entropy(fitted: DensitySurrogate) -> None:
-    """``-E log p`` of fresh events is the entropy ``2 (1 + log 2π) + log det FACTOR`` within 0.03 nats (4σ)."""
+    """``-E log p`` of fresh events is the entropy ``2 (1 + log 2π) + log det FACTOR``, 0.03 nats (4σ)."""
     phi, primaries, events = linear_gaussian(100, 400, seed=5)
     condition = fitted.coordinates.condition(phi, primaries)
     scaled = (condition - fitted.condition_mean) / fitted.condition_scale
@@ -133,6 +134,19 @@ def test_a_warm_fit_goes_on_from_the_present_weights() -> None:
     first = surrogate.fit(*data, seed=3)
     warm = surrogate.fit(*data, seed=3, warm=True)
     assert warm.history[0][2] < first.history[0][2] and warm.held_out_loss < first.held_out_loss
+
+
+@pytest.mark.parametrize(("designs", "count"), [(20, 3), (2, 30)])
+def test_held_out_events_share_no_design_and_no_event_with_the_others(designs: int, count: int) -> None:
+    """Every design comes twice; of fewer than five different ones single events are held out."""
+    values = torch.arange(designs, dtype=torch.float)[:, None].repeat(2, 1)
+    phi = DesignPoint.of(thickness=values)
+    kept, held = hold_out(phi, count, 0.1, torch.Generator().manual_seed(0))
+    assert sorted(torch.cat([kept, held]).tolist()) == list(range(2 * designs * count))
+    assert len(held) == round(0.1 * 2 * designs * count)
+    if designs >= 5:
+        of_event = values[:, 0].repeat_interleave(count)
+        assert not set(of_event[kept].tolist()) & set(of_event[held].tolist())
 
 
 def test_progress_is_reported_and_ends_at_one() -> None:

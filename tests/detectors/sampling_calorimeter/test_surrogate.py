@@ -4,6 +4,7 @@ The fixture `surrogate` trains it (about 40 s of CPU) unless $MODE_OPT_CACHE or 
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +18,16 @@ from mode_opt.detectors.sampling_calorimeter.surrogate import (
     shower_surrogate,
 )
 from mode_opt.detectors.sampling_calorimeter.surrogate_slopes import recorded_slopes, surrogate_slopes
-from mode_opt.detectors.sampling_calorimeter.surrogate_validation import compare, simulated_sum
+from mode_opt.detectors.sampling_calorimeter.surrogate_validation import (
+    UNWEIGHTED,
+    compare,
+    simulated_sum,
+    validate,
+)
 from mode_opt.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
 from mode_opt.events import Events
 from mode_opt.simulation import Promise
-from mode_opt.surrogates import DensitySurrogate
+from mode_opt.surrogates import DensitySurrogate, FitReport
 
 ENERGIES = torch.tensor([500.0, 1000.0, 2000.0, 5000.0, 10_000.0])
 
@@ -36,6 +42,15 @@ def surrogate() -> DensitySurrogate:
 def recorded() -> tuple[DesignPoint, Events]:
     phi, _, events = read_showers()
     return phi, events
+
+
+@pytest.fixture(scope="module")
+def rows(surrogate: DensitySurrogate, recorded: tuple[DesignPoint, Events]) -> list[dict[str, Any]]:
+    """Measured anew: those in the cache may be of other code."""
+    phi, events = recorded
+    held = held_out_designs(phi)
+    tested = DesignPoint(phi.values[held], phi.layout), Events.of(events.truth[held], events.hits[held])
+    return validate(surrogate, *tested, FitReport(1, 1, 0.0, 0.0, ()))["rows"]
 
 
 def electrons(energy: float, count: int = 100, dtype: torch.dtype = torch.float32) -> Events:
@@ -55,15 +70,26 @@ def test_the_file_holds_256_designs_of_which_26_are_held_out(recorded: tuple[Des
     assert len(seen) == 230 and not seen & {tuple(row) for row in phi.values[held].tolist()}
 
 
-def test_means_and_resolutions_of_held_out_designs_are_within_limits(surrogate: DensitySurrogate) -> None:
+def test_means_and_resolutions_of_held_out_designs_are_within_limits(rows: list[dict[str, Any]]) -> None:
     """Pooled in bins of energy and sampling fraction: mean within 3 %, resolution within 15 % relative."""
-    assert surrogate.validation is not None
-    rows = surrogate.validation["rows"]
+    rows = [row for row in rows if row["quantity"] != UNWEIGHTED]
     assert len(rows) == 20 and {row["limit"] for row in rows} == {0.03, 0.15}
     wrong = [row for row in rows if abs(row["relative_difference"]) > row["limit"]]
     assert not wrong
     # The comparison must be able to tell: every bin is known to better than half of its limit.
     assert all(row["reference_standard_error"] / row["reference"] < 0.5 * row["limit"] for row in rows)
+
+
+def test_unweighted_resolutions_exceed_the_limit_by_no_more_than_chance(rows: list[dict[str, Any]]) -> None:
+    """Plain means of the variances: a few leaking designs decide, so the limit is widened by 2σ.
+
+    Known: +23 ± 6 % at the highest sampling fractions, from the one design at 0.79/9.72 mm.
+    """
+    rows = [row for row in rows if row["quantity"] == UNWEIGHTED]
+    assert len(rows) == 10
+    for row in rows:
+        error = row["surrogate"] * row["reference_standard_error"] / row["reference"] ** 2
+        assert abs(row["relative_difference"]) < row["limit"] + 2 * error, row["bin"]
 
 
 def test_slopes_of_the_resolution_have_the_sign_and_size_of_the_recorded_ones(
