@@ -68,7 +68,7 @@ def _build(
         simulators=_simulators(simulators, digitisation, stack),
         primaries=ParticleGun(energy),
         reconstruction=CellNetwork.fitting,
-        objective=Resolution(bins=bins),
+        objective=Resolution(bins=bins, width="spread"),
         drawing=partial(draw, **stack),
     )
 

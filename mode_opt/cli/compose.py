@@ -1,5 +1,6 @@
 """Configurations: where Hydra looks, and how objects are made of what it finds."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,16 @@ def register() -> None:
     Plugins.instance().register(DetectorSearchPath)
 
 
+# Keys that a specification may or may not have: Hydra takes them only as additions. A parameter that does not exist
+# is still refused, for it would have no start value.
+_ADDED = re.compile(r"design\.\w|detector\.design\.parameters\.\w+\.(grid|size|free|when|scale|kind)=")
+
+
 def normalised(arguments: list[str]) -> list[str]:
-    """Arguments in the order and form that Hydra takes: options first, and ``design.NAME=VALUE`` as an addition."""
+    """Arguments as Hydra takes them: options first, keys that may be missing as additions (``++``)."""
     overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
     options = [word for word in arguments if word not in overrides]
-    return options + ["++" + word if word.startswith("design.") else word for word in overrides]
+    return options + ["++" + word if _ADDED.match(word) else word for word in overrides]
 
 
 def composed(overrides: list[str], name: str = "config") -> DictConfig:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,8 +70,10 @@ def run(configuration: DictConfig, directory: Path) -> float:
     units = {name: entry["unit"] or "" for name, entry in detector.design.concrete().items()}
     with listening(requests), _quiet_lightning(), Progress(units, configuration.quiet) as progress:
         settings = settings_of(configuration)
+        begin = time.monotonic()
         experiment = experiment_of(configuration, detector, progress.phase)
-        job = Job(detector, experiment, settings, directory, names_of(detector, experiment), progress, requests)
+        names, setup = names_of(detector, experiment), time.monotonic() - begin
+        job = Job(detector, experiment, settings, directory, names, progress, requests, setup)
         try:
             result = job.run()
         except ModeOptError:

@@ -16,8 +16,8 @@ from mode_opt.data.expressions import Expression
 from mode_opt.data.files import Files, Location, locate
 from mode_opt.data.selection import Selection, first_of_each
 from mode_opt.data.table import Table, open_table
-from mode_opt.data.units import field_factor
 from mode_opt.errors import ConfigurationError, DataError
+from mode_opt.units import parse_unit
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class RootReader:
         self._columns = {
             name: (
                 Expression(branch.expression, f"branches.{name}"),
-                field_factor(branch.unit or "", f"branches.{name}.unit"),
+                parse_unit(branch.unit or "", f"branches.{name}.unit").factor,
             )
             for name, branch in self.branches.items()
         }

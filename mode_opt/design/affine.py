@@ -10,7 +10,7 @@ import torch
 from mode_opt.design.expressions import Expression, TensorAlgebra
 from mode_opt.design.kinds import Scope
 from mode_opt.design.syntax import Algebra, interpret
-from mode_opt.design.units import Unit
+from mode_opt.units import Unit
 
 
 class NotAffineError(Exception):

@@ -12,8 +12,8 @@ from mode_opt.design.affine import Affine, affine
 from mode_opt.design.expressions import Expression, Lookup
 from mode_opt.design.kinds import Kind, Scope
 from mode_opt.design.syntax import COMPARISONS, Tree
-from mode_opt.design.units import DIMENSIONLESS, to_field
 from mode_opt.errors import ConfigurationError
+from mode_opt.units import DIMENSIONLESS, to_field
 
 _INTEGER_WIDTH = 1 / 8
 _RELATIVE_WIDTH = 0.05

@@ -12,8 +12,8 @@ from mode_opt.design.expressions import Expression, Lookup
 from mode_opt.design.kinds import Scope
 from mode_opt.design.point import DesignPoint
 from mode_opt.design.syntax import COMPARISONS, Tree, parse
-from mode_opt.design.units import Unit, reported
 from mode_opt.errors import ConfigurationError
+from mode_opt.units import Unit, reported
 
 
 class ConstraintValue(NamedTuple):

@@ -24,8 +24,8 @@ from mode_opt.design.parameters import (
     parameter,
 )
 from mode_opt.design.syntax import FUNCTIONS, parse
-from mode_opt.design.units import Unit
 from mode_opt.errors import ConfigurationError
+from mode_opt.units import Unit
 
 Spec = Parameter | Mapping[str, Any]
 

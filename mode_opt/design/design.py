@@ -12,8 +12,8 @@ from mode_opt.design.parameters import probabilities, vector
 from mode_opt.design.point import DesignPoint, Layout
 from mode_opt.design.sampling import unit_samples
 from mode_opt.design.system import System
-from mode_opt.design.units import reported
 from mode_opt.errors import ConfigurationError, ShapeError
+from mode_opt.units import reported
 
 
 @final

@@ -10,7 +10,7 @@ from torch import Tensor
 from mode_opt.design.kinds import Kind, KindAlgebra, Scope
 from mode_opt.design.point import DesignPoint
 from mode_opt.design.syntax import Algebra, Tree, interpret, parse
-from mode_opt.design.units import Unit, parse_unit
+from mode_opt.units import Unit, parse_unit
 
 
 class Lookup(Protocol):

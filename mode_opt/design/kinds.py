@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import final
 
 from mode_opt.design.syntax import Algebra, Tree
-from mode_opt.design.units import DIMENSIONLESS, Unit
+from mode_opt.units import DIMENSIONLESS, Unit
 
 
 @dataclass(frozen=True)

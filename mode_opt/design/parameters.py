@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, final
 
-from mode_opt.design.units import Unit, parse_unit, to_field, unit_text
 from mode_opt.errors import ConfigurationError
+from mode_opt.units import Unit, parse_unit, to_field, unit_text
 
 Numbers = float | str | Sequence[float | str]
 

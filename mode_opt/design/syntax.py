@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from mode_opt.design.units import Unit, is_unit, parse_unit
 from mode_opt.errors import ConfigurationError
+from mode_opt.units import Unit, is_unit, parse_unit
 
 FUNCTIONS = ("sum", "mean", "min", "max", "sqrt", "exp", "log", "abs", "tanh", "sigmoid", "where")
 OPERATORS: Mapping[type, str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}

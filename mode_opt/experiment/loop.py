@@ -69,7 +69,7 @@ def optimise(
     Raises:
         NonFiniteError: if the objective or a gradient is not finite.
     """
-    untrained, start = copy.deepcopy(experiment), experiment.design().detach()
+    untrained, start = copy.deepcopy(experiment), experiment.design.buildable()
     alternation = Alternation(experiment, effort, seed)
     optimisers = Optimisers(
         torch.optim.Adam(experiment.reconstruction.parameters(), lr=learning_rates[0]),
@@ -83,7 +83,7 @@ def optimise(
         if report is not None:
             report(history[-1])
     alternation.finish()
-    calls, final = experiment.simulator_calls, experiment.design().detach()
+    calls, final = experiment.simulator_calls, experiment.design.buildable()
     measured = verify(untrained, {"initial": start, "final": final}, verification, seed)
     design = experiment.design
     return Outcome(design.concrete(start), design.concrete(final), measured, history, calls)

@@ -18,18 +18,23 @@ from mode_opt.objectives.weights import weighted_mean, weighted_quantile
 class Resolution(Objective):
     """Width of the residual of the point estimate (the mean of the belief), per bin of the truth, averaged.
 
-    With the residual ``r = (x̂ − x)/x`` (relative) or ``x̂ − x`` (absolute) of one truth feature:
+    With the residual ``r = x̂/x − 1`` (relative) or ``x̂ − x`` (absolute) of one truth feature and ``⟨·⟩`` the
+    weighted mean in a bin:
 
-    - ``rms``: ``√(Σ w r² / Σ w)``, about zero: a bias counts, so that an estimate that shrinks to the prior mean
-      gains nothing;
-    - ``quantile``: ``(q₈₄.₁₃ − q₁₅.₈₇)/2``, equal to σ for a Gaussian, blind to tails and to the bias.
+    - ``spread``: ``√⟨(r − ⟨r⟩)²⟩ / (1 + ⟨r⟩)`` (relative) or ``√⟨(r − ⟨r⟩)²⟩`` (absolute), the usual σ/μ: a common
+      calibration error of the bin drops out, in the value and, what matters more, in the gradient, to which the
+      calibration of a network at displaced designs would otherwise contribute first;
+    - ``rms``: ``√⟨r²⟩``, about zero: a bias counts;
+    - ``quantile``: ``(q₈₄.₁₃ − q₁₅.₈₇)/2`` of r, equal to σ for a Gaussian, blind to tails and to the bias.
 
-    The value is the mean over the bins that hold events (each bin counts the same, whatever its population).
+    The value is the mean over the bins that hold events (each bin counts the same, whatever its population). For
+    ``spread`` and ``quantile`` the bins must be narrow against the range of the truth: an estimate that does not
+    depend on the event at all has no spread where the truth does not vary.
 
     Args:
         target: index of the truth feature.
         relative: divide the residual by the truth.
-        width: ``rms`` or ``quantile``.
+        width: ``rms``, ``spread`` or ``quantile``.
         bins: edges in the truth, in field units; None is one bin for everything.
 
     Raises:
@@ -40,8 +45,8 @@ class Resolution(Objective):
         self, target: int = 0, relative: bool = True, width: str = "rms", bins: Sequence[float] | None = None
     ) -> None:
         super().__init__()
-        if width not in ("rms", "quantile"):
-            raise ConfigurationError("objective.width", width, "rms or quantile")
+        if width not in ("rms", "spread", "quantile"):
+            raise ConfigurationError("objective.width", width, "rms, spread or quantile")
         edges = None if bins is None else [float(edge) for edge in bins]
         if edges is not None and (len(edges) < 2 or any(a >= b for a, b in zip(edges, edges[1:], strict=False))):
             raise ConfigurationError("objective.bins", bins, "at least two rising edges")
@@ -67,9 +72,17 @@ class Resolution(Objective):
         return inside
 
     def _width(self, residual: Tensor, weight: Tensor) -> Tensor:
+        if self.width == "quantile":
+            residual = residual.expand_as(weight)
+            high, low = (weighted_quantile(residual, weight, p) for p in (0.841345, 0.158655))
+            return (high - low) / 2
         if self.width == "rms":
-            # The floor keeps the slope of the square root finite where every residual is exactly zero.
-            return weighted_mean(residual**2, weight).clamp_min(torch.finfo(residual.dtype).tiny).sqrt()
-        residual = residual.expand_as(weight)
-        high, low = (weighted_quantile(residual, weight, p) for p in (0.841345, 0.158655))
-        return (high - low) / 2
+            return _root(weighted_mean(residual**2, weight))
+        mean = weighted_mean(residual, weight)
+        spread = _root(weighted_mean((residual - mean.unsqueeze(-1)) ** 2, weight))
+        return spread / (1 + mean) if self.relative else spread
+
+
+def _root(square: Tensor) -> Tensor:
+    """√ with a floor that keeps its slope finite where every residual is exactly zero."""
+    return square.clamp_min(torch.finfo(square.dtype).tiny).sqrt()

@@ -9,11 +9,21 @@ from typing import Any
 
 import torch
 
-from mode_opt.design import DesignPoint
+from mode_opt.design import Design, DesignPoint
 from mode_opt.errors import ModeOptError
-from mode_opt.experiment import Alternation, Detector, Effort, Experiment, VerificationEffort, verify
+from mode_opt.experiment import (
+    Alternation,
+    Detector,
+    Effort,
+    Experiment,
+    Verification,
+    VerificationEffort,
+    verify,
+)
+from mode_opt.surrogates import Surrogate
 from mode_opt.training.history import History
 from mode_opt.training.keeper import Keeper, restore
+from mode_opt.training.manufacture import manufacturable
 from mode_opt.training.module import OptimisationModule, OptimiserFactory, Rounds
 from mode_opt.training.progress import Progress
 from mode_opt.training.result import Result
@@ -67,6 +77,7 @@ class Job:
         names: of ``detector``, ``gradient`` and ``objective``, for the result.
         progress: shows what happens.
         requests: signals received.
+        setup_seconds: what it took to build the experiment, e.g. to train a surrogate.
     """
 
     def __init__(
@@ -78,13 +89,14 @@ class Job:
         names: dict[str, str],
         progress: Progress,
         requests: Requests,
+        setup_seconds: float = 0.0,
     ) -> None:
         self.detector, self.experiment, self.settings = detector, experiment, settings
         self.directory, self.progress, self.requests = directory, progress, requests
-        self.start = experiment.design().detach()
+        self.start = experiment.design.buildable()
         self.untrained = copy.deepcopy(experiment)
         self.result = Result(directory, names, settings.seed)
-        self.timings: dict[str, float] = {}
+        self.timings: dict[str, float] = {"setup": setup_seconds}
         self.reason: str | None = None
         self.device = torch.device("cpu")
 
@@ -101,9 +113,14 @@ class Job:
         """
         try:
             self.result.update(status="running")
-            self._describe(self.start)
-            final = self._optimise()
-            self._verify(final)
+            self._describe(self.experiment.design, self.start)
+            self._surrogate()
+            module = self._optimise()
+            relaxed = self.experiment.design.buildable()
+            design = self._manufacturable(module) or self.experiment.design
+            self._verify(design, design.buildable())
+            if design is not self.experiment.design:
+                self._price_of_manufacturing(relaxed, design.buildable())
             self.result.update(status="finished")
         except Interrupted:
             self.result.update(status="interrupted")
@@ -115,26 +132,28 @@ class Job:
             self._provenance()
         return self.result
 
-    def _optimise(self) -> DesignPoint:
-        begin = time.monotonic()
+    def _optimise(self) -> OptimisationModule:
         module = OptimisationModule(
             Alternation(self.experiment, self.settings.effort, self.settings.seed),
             self.settings.reconstruction_optimiser,
             self.settings.design_optimiser,
             lambda fraction: self.progress.phase("warming up the reconstruction", fraction),
         )
-        resumed = self.checkpoint.exists()
-        states = restore(self.checkpoint, module) if resumed else []
+        states = restore(self.checkpoint, module) if self.checkpoint.exists() else []
         history = History(self.directory / "history.csv", int(module.alternation.steps))
         try:
             self._fit(module, history, states)
         finally:
             self.timings["optimisation"] = history.seconds
-            self.result.update(simulator_calls=self.experiment.simulator_calls, wall_seconds=history.seconds)
-            self._describe(self.start, module.alternation.design)
+            self.result.update(simulator_calls=self.experiment.simulator_calls, wall_seconds=self._seconds)
+            self._describe(self.experiment.design, self.start, module.alternation.design)
+        module.to(self.device)
         module.alternation.finish()
-        self.timings["optimisation_session"] = time.monotonic() - begin
-        return self.experiment.design().detach()
+        return module
+
+    @property
+    def _seconds(self) -> float:
+        return sum(self.timings.values())
 
     def _fit(self, module: OptimisationModule, history: History, states: list[dict[str, Any]]) -> None:
         steps, budget = int(module.alternation.steps), self.settings.budget
@@ -159,25 +178,51 @@ class Job:
         trainer.fit(module, datamodule=Rounds(self.settings.effort.check_every))
         self.reason = keeper.reason
 
-    def _verify(self, final: DesignPoint) -> None:
+    def _manufacturable(self, module: OptimisationModule) -> Design | None:
         begin = time.monotonic()
-        untrained = self.untrained.to(self.device)
-        designs = {"initial": self.start, "final": final}
+        factories = (self.settings.reconstruction_optimiser, self.settings.design_optimiser)
+        alternation, steps = module.alternation, self.settings.polish_steps
+        design = manufacturable(self.experiment, alternation, factories, steps, self.progress.phase)
+        if design is not None:
+            self.timings["manufacturing"] = time.monotonic() - begin
+            self.result.update(simulator_calls=self.experiment.simulator_calls)
+        return design
+
+    def _measure(self, designs: dict[str, DesignPoint], what: str) -> Verification:
+        begin = time.monotonic()
+        on_device = {k: DesignPoint(phi.values.to(self.device), phi.layout) for k, phi in designs.items()}
         measured = verify(
-            untrained,
-            {name: DesignPoint(phi.values.to(self.device), phi.layout) for name, phi in designs.items()},
+            self.untrained.to(self.device),
+            on_device,
             self.settings.verification,
             self.settings.seed,
-            lambda name, fraction: self.progress.phase(f"verifying the {name} design", fraction),
+            lambda name, fraction: self.progress.phase(f"{what} ({name} design)", fraction),
         )
-        self.timings["verification"] = time.monotonic() - begin
-        write_rows(self.directory / "evaluation.csv", measured.curves)
-        self._describe(self.start, final)
-        self.result.measured(measured)
-        self.result.update(wall_seconds=self.timings["optimisation"] + self.timings["verification"])
+        self.timings[what] = time.monotonic() - begin
+        return measured
 
-    def _describe(self, start: DesignPoint, final: DesignPoint | None = None) -> None:
-        design = self.experiment.design
+    def _verify(self, design: Design, final: DesignPoint) -> None:
+        measured = self._measure({"initial": self.start, "final": final}, "verification")
+        write_rows(self.directory / "evaluation.csv", measured.curves)
+        self._describe(design, self.start, final)
+        self.result.measured(measured)
+        self.result.update(wall_seconds=self._seconds)
+
+    def _price_of_manufacturing(self, relaxed: DesignPoint, final: DesignPoint) -> None:
+        """How much worse the design that can be built is than the optimum it was rounded from."""
+        measured = self._measure({"initial": relaxed, "final": final}, "price of manufacturing")
+        loss = {"value": -measured.improvement.value, "standard_error": measured.improvement.standard_error}
+        before = self.experiment.design.concrete(relaxed)
+        entries = {name: {"optimum": before[name]["value"], "unit": before[name]["unit"]} for name in before}
+        self.result.update(manufacturing={"loss": loss, "design": entries}, wall_seconds=self._seconds)
+
+    def _surrogate(self) -> None:
+        """The validation of surrogates that the simulator is made of, for the report."""
+        for part in self.experiment.simulator.modules():
+            if isinstance(part, Surrogate) and part.validation is not None:
+                write_json(self.directory / "surrogate.json", part.validation)
+
+    def _describe(self, design: Design, start: DesignPoint, final: DesignPoint | None = None) -> None:
         self.result.designs(design, start, final)
         if self.detector.drawing is not None:
             shapes: dict[str, Any] = {"unit": "mm", "initial": list(self.detector.drawing(start))}

@@ -9,7 +9,6 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 
-
 class Progress:
     """A live bar in a terminal; plain lines, one a validation, in a log file.
 

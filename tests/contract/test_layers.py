@@ -7,7 +7,7 @@ import mode_opt
 
 PACKAGE = Path(mode_opt.__file__).parent
 LEVEL = {
-    **{"errors": -1, "events": 0},
+    **{"errors": -1, "events": 0, "units": 0},
     **{"design": 1, "data": 1},
     **{"simulation": 2, "reconstruction": 2, "objectives": 2},
     **{"surrogates": 3, "inference": 3},

@@ -12,7 +12,7 @@ from mode_opt.design import DesignPoint
 from mode_opt.design.affine import Affine, NotAffineError, affine
 from mode_opt.design.expressions import Expression
 from mode_opt.design.kinds import Kind, Scope
-from mode_opt.design.units import DIMENSIONLESS, parse_unit
+from mode_opt.units import DIMENSIONLESS, parse_unit
 from mode_opt.errors import ConfigurationError
 
 MM, PRICE = parse_unit("mm"), parse_unit("EUR/kg")

@@ -67,9 +67,12 @@ def plain_point(designs: int) -> DesignPoint:
 def simulator_cases() -> dict[type, Case]:
     """Simulator, designs and primaries of every concrete `Simulator`."""
     from mode_opt.detectors.sampling_calorimeter.parametric import ParametricShower
+    from mode_opt.detectors.sampling_calorimeter.surrogate import shower_model
+    from mode_opt.surrogates import DensitySurrogate
 
     return {
         ParametricShower: (ParametricShower, calorimeter_point, electrons),
+        DensitySurrogate: (shower_model, calorimeter_point, electrons),
         Digitisation: (
             lambda: Digitisation(photoelectrons_per_MeV=50.0, noise=0.1, gain="gain", threshold="cut"),
             plain_point,

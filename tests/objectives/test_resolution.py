@@ -33,6 +33,19 @@ def test_a_bias_counts_for_rms_and_not_for_the_quantile_width():
     assert Resolution(width="quantile")(events, belief, phi).item() == pytest.approx(0.1, abs=0.006)
 
 
+def test_spread_is_sigma_over_mean_and_forgets_a_calibration_error():
+    truth = torch.full((5000,), 10.0)
+    noise = torch.randn(5000, generator=torch.Generator().manual_seed(1))
+    scale = torch.tensor(1.3, requires_grad=True)
+    events, belief, phi = case(truth, scale * (truth + 0.5 * noise))
+    value = Resolution(width="spread")(events, belief, phi)
+    assert value.item() == pytest.approx((0.05 * noise).std(correction=0).item(), rel=0.01)
+    (slope,) = torch.autograd.grad(value.sum(), scale)
+    assert abs(slope.item()) < 1e-6
+    shifted = Resolution(relative=False, width="spread")(*case(truth, truth + 3 + 0.5 * noise))
+    assert shifted.item() == pytest.approx((0.5 * noise).std(correction=0).item(), rel=1e-4)
+
+
 def test_quantile_width_ignores_tails():
     residual = torch.randn(20_000, generator=torch.Generator().manual_seed(2))
     residual[:20] = 1000.0
@@ -86,7 +99,7 @@ def test_exactly_right_estimates_have_a_finite_gradient():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"width": "fwhm"}, "objective.width: got 'fwhm', expected rms or quantile"),
+        ({"width": "fwhm"}, "objective.width: got 'fwhm', expected rms, spread or quantile"),
         ({"bins": [3.0]}, "objective.bins: .* at least two rising edges"),
         ({"bins": [3.0, 1.0]}, "objective.bins"),
     ],

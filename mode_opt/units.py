@@ -3,13 +3,14 @@
 The field's units are mm, MeV, ns, tesla, radian; mass is in kg, currencies are dimensions of their own.
 Energy and mass are *independent* dimensions here (so are charge and magnetic field): within one expression
 ``kg mm^2/ns^2`` does not fit ``MeV``, because field numbers of the two differ by a factor that no formula
-would show.
+would show. Momenta in ``GeV/c`` and masses in ``GeV/c^2`` are MeV, as particle physicists count them: beside
+an energy ``c`` divides as 1. On its own it is a speed, 299.79 mm/ns.
 """
 
 import functools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Real
@@ -31,7 +32,7 @@ _KINDS: Mapping[str, Mapping[str, int]] = {
     "megaelectron_volt": {"MeV": 1},
     "millimeter ** 2": {"mm": 2},
     "millimeter ** 3": {"mm": 3},
-    "1 / nanosecond": {"ns": -1},
+    "gigahertz": {"ns": -1},
     "millimeter / nanosecond": {"mm": 1, "ns": -1},
     "megaelectron_volt / millimeter": {"MeV": 1, "mm": -1},
     "megaelectron_volt / nanosecond": {"MeV": 1, "ns": -1},
@@ -39,8 +40,19 @@ _KINDS: Mapping[str, Mapping[str, int]] = {
     "megaelectron_volt / kilogram": {"MeV": 1, "kg": -1},
     "megaelectron_volt / elementary_charge": {"MeV": 1, "e": -1},
     "elementary_charge / nanosecond": {"e": 1, "ns": -1},
+    # Gauss belong to another system of quantities; pint does not turn them into tesla.
+    "gaussian_tesla": {"T": 1},
     **{currency: {currency: 1} for currency in CURRENCIES},
 }
+
+# Written often, and not worth the import of a unit library.
+_COMMON: Mapping[str, tuple[float, str]] = {
+    **{name: (1.0, name) for name in ("mm", "MeV", "ns", "T", "kg", *CURRENCIES)},
+    **{"tesla": (1.0, "T"), "rad": (1.0, ""), "radian": (1.0, "")},
+    **{"um": (1e-3, "mm"), "cm": (10.0, "mm"), "m": (1e3, "mm")},
+    **{"keV": (1e-3, "MeV"), "GeV": (1e3, "MeV"), "MeV/c": (1.0, "MeV"), "GeV/c": (1e3, "MeV")},
+}
+_SUCH_AS = "'mm', 'MeV', 'GeV/c', 'EUR/kg' or '' for a pure number"
 
 Dimension = tuple[tuple[str, Fraction], ...]
 _QUANTITY = re.compile(
@@ -108,6 +120,7 @@ def _registry() -> Any:
     import pint
 
     registry = pint.UnitRegistry()
+    registry.define("gaussian_tesla = 1e4 gauss")
     for currency in CURRENCIES:
         registry.define(f"{currency} = [currency_{currency}]")
     return registry
@@ -115,46 +128,59 @@ def _registry() -> Any:
 
 @functools.cache
 def _kinds_by_dimension() -> dict[Any, tuple[Any, Mapping[str, int]]]:
-    units = {
-        text: _registry().parse_units(text) if "1 /" not in text else 1 / _registry().nanosecond
-        for text in _KINDS
-    }
-    return {unit.dimensionality: (getattr(unit, "units", unit), _KINDS[text]) for text, unit in units.items()}
+    units = {text: _registry().parse_units(text) for text in _KINDS}
+    return {unit.dimensionality: (unit, _KINDS[text]) for text, unit in units.items()}
 
 
 @functools.cache
 def _parse(text: str) -> Unit | None:
     """The unit, or None if there is no such unit."""
+    if text in _COMMON:
+        factor, name = _COMMON[text]
+        return Unit(text, factor, ((name, Fraction(1)),) if name else ())
     import pint
 
-    registry = _registry()
     try:
-        atoms = registry.parse_units(text.replace("^", "**"))._units
+        atoms = dict(_registry().parse_units(text.replace("^", "**"))._units)
+        parts = [(*_atom(name), power) for name, power in _without_c(atoms)]
     except (pint.PintError, TypeError, ValueError, AttributeError, SyntaxError, AssertionError):
         return None
     factor, exponents = 1.0, dict[str, Fraction]()
-    for atom, power in atoms.items():
-        unit = registry.Unit(atom)
-        if str(unit).endswith(("bit", "byte", "octet")):  # pint counts information as a pure number
-            return None
-        if not unit.dimensionality:
-            factor *= registry.Quantity(1.0, unit).to_base_units().magnitude ** float(power)
-            continue
-        if (
-            unit.dimensionality not in _kinds_by_dimension()
-            or not registry.Quantity(1.0, unit)._is_multiplicative
-        ):
-            return None
-        reference, kind = _kinds_by_dimension()[unit.dimensionality]
-        factor *= registry.Quantity(1.0, unit).to(reference).magnitude ** float(power)
-        for name, exponent in kind.items():
-            exponents[name] = exponents.get(name, Fraction(0)) + exponent * Fraction(power).limit_denominator(
-                12
-            )
+    for size, kind, power in parts:
+        factor *= size ** float(power)
+        for base, exponent in kind.items():
+            exact = Fraction(power).limit_denominator(12)
+            exponents[base] = exponents.get(base, Fraction(0)) + exponent * exact
     # pint's chain of conversions leaves rounding errors in round factors: take those away.
     rounded = float(f"{factor:.13g}")
     factor = rounded if abs(rounded - factor) < 1e-15 * abs(factor) else factor
     return Unit(text, factor, field_unit(exponents).dimension)
+
+
+def _without_c(atoms: Mapping[str, float]) -> Iterable[tuple[str, float]]:
+    """The atomic units and their powers, less a ``c`` that makes energies momenta or masses."""
+    energy = _registry().megaelectron_volt.dimensionality
+    energies = sum(power for name, power in atoms.items() if _registry().Unit(name).dimensionality == energy)
+    speed = atoms.get("speed_of_light", 0)
+    natural = speed * energies < 0 and abs(speed) <= 2 * abs(energies)
+    return [(name, power) for name, power in atoms.items() if not (natural and name == "speed_of_light")]
+
+
+def _atom(name: str) -> tuple[float, Mapping[str, int]]:
+    """The size of one of pint's units in field units, and its exponents of the field's base units.
+
+    Raises:
+        ValueError: if it is of no kind that detectors have.
+    """
+    one = _registry().Quantity(1.0, name)
+    if name.endswith(("bit", "byte", "octet")):  # pint counts information as a pure number
+        raise ValueError(name)
+    if one.dimensionless:
+        return one.to_base_units().magnitude, {}
+    if one.dimensionality not in _kinds_by_dimension() or not one._is_multiplicative:
+        raise ValueError(name)
+    reference, kind = _kinds_by_dimension()[one.dimensionality]
+    return one.to(reference).magnitude, kind
 
 
 def is_unit(text: str) -> bool:
@@ -168,13 +194,11 @@ def parse_unit(text: str, key: str = "unit") -> Unit:
     Raises:
         ConfigurationError: if there is no such unit; names ``key``.
     """
-    if not isinstance(text, str):
-        raise ConfigurationError(key, text, "a unit such as 'mm', 'MeV', 'EUR/kg' or '' for a pure number")
-    unit = DIMENSIONLESS if text.strip() in ("", "1") else _parse(text.strip())
+    if isinstance(text, str) and text.strip() in ("", "1"):
+        return DIMENSIONLESS
+    unit = _parse(text.strip()) if isinstance(text, str) else None
     if unit is None:
-        raise ConfigurationError(
-            key, text, "a known unit such as 'mm', 'MeV', 'EUR/kg' or '' for a pure number"
-        )
+        raise ConfigurationError(key, text, f"a known unit such as {_SUCH_AS}")
     return unit
 
 
@@ -215,11 +239,6 @@ def unit_text(value: object) -> str:
     """The unit written in ``"0.3 cm"``; empty for a number."""
     match = _QUANTITY.match(value) if isinstance(value, str) else None
     return match[2] if match else ""
-
-
-def from_field(value: float, unit: Unit | str) -> float:
-    """A number in field units as a number in ``unit``."""
-    return value / (parse_unit(unit) if isinstance(unit, str) else unit).factor
 
 
 def reported(value: float, unit: Unit, resolution: float) -> float:
