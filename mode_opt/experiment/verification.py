@@ -37,7 +37,7 @@ class VerificationEffort:
     steps: int = 1000
     batch: int = 1024
     events: int = 20_000
-    replicas: int = 2
+    replicas: int = 3
     learning_rate: float = 3e-3
     bins: int = 8
 
