@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from mode_opt import VerificationEffort
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -21,10 +21,10 @@ def block(marker: str) -> str:
 def test_the_example_is_short_and_finds_a_better_calorimeter(capsys):
     code = block("example")
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
-    # Fewer steps than shown, so that the suite stays short; the lines are otherwise those of the README.
+    # Less effort than shown, so that the suite stays short; the lines are otherwise those of the README.
     assert "steps=60" in code
-    scope: dict = {}
-    exec(code.replace("steps=60", "steps=12"), scope)
+    scope: dict = {"quick": VerificationEffort(steps=200, batch=256, events=4000)}
+    exec(code.replace("steps=60", "steps=12, verification=quick"), scope)
     improvement = scope["outcome"].verification.improvement
     assert improvement.value > 4 * improvement.standard_error > 0
     assert "gap_thickness" in capsys.readouterr().out
@@ -54,8 +54,8 @@ def test_a_detector_written_from_the_readme_alone_is_optimised(tmp_path):
     design = {name: entry["final"] for name, entry in result["design"].items()}
     improvement = result["objective"]["improvement"]
     assert improvement["value"] > 5 * improvement["standard_error"]
-    # A longer arm is always better, so it ends near the limit; the silicon is thinned.
+    # A longer arm is always better, so it ends near the limit of 1 m; the silicon is thinned.
     assert result["constraints"]["length"]["satisfied"]
-    assert design["arm"] == pytest.approx(899, rel=0.1) and design["silicon"] < 1.5
+    assert 800 < design["arm"] < 900 and design["silicon"] < 2.0
     assert command("verify", "run", "quiet=true").returncode != 0  # the folder must be named again
     assert command("verify", "run", "--detectors", "my_detectors", "quiet=true").returncode == 0

@@ -29,7 +29,7 @@ def sampling_calorimeter(**changes: Any) -> Detector:
 
     Args:
         changes: entries of ``conf/detector/sampling_calorimeter.yaml`` that differ, e.g. ``absorber="Pb"`` or
-            ``design={"constraints": ["length <= 300 mm"]}`` (mappings are merged); the file says what there is
+            ``design={"constraints": ["length <= 380 mm"]}`` (mappings are merged); the file says what there is
             and which units the numbers have.
 
     Raises:
@@ -70,6 +70,7 @@ def _build(
         reconstruction=CellNetwork.fitting,
         objective=Resolution(bins=bins, width="spread"),
         drawing=partial(draw, **stack),
+        description=description,
     )
 
 

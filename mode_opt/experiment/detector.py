@@ -37,6 +37,7 @@ class Detector:
         objective: what the detector is for.
         hit_names: name of each of the ``f`` features of a hit.
         drawing: shapes of one design (``b = 1``), or None.
+        description: one line for ``mode-opt detectors``.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Detector:
     objective: Objective
     hit_names: Sequence[str] = ("deposit",)
     drawing: Callable[[DesignPoint], Sequence[Shape]] | None = None
+    description: str = ""
 
     def __post_init__(self) -> None:
         if not self.simulators:

@@ -1,5 +1,6 @@
 """The experiment: the six nouns composed."""
 
+import copy
 from collections.abc import Callable
 from typing import final
 
@@ -52,9 +53,9 @@ class Experiment(nn.Module):
         self.design, self.simulator, self.primaries = design, Counted(simulator), primaries
         self.objective = objective
         self.lagrangian = AugmentedLagrangian(design.nonlinear_constraints)
-        self.reconstruction = (
-            reconstruction if isinstance(reconstruction, Reconstruction) else self._fitting(reconstruction)
-        )
+        given = isinstance(reconstruction, Reconstruction)
+        self._factory = None if given else reconstruction
+        self.reconstruction = reconstruction if given else self.fresh_reconstruction(design().detach())
 
     @classmethod
     def of(
@@ -76,11 +77,22 @@ class Experiment(nn.Module):
             gradient,
         )
 
-    def _fitting(self, factory: ReconstructionFactory) -> Reconstruction:
-        generator = stream(self.design.psi.device, 0, "probe")
-        with torch.no_grad():
-            phi = self.design()
-            return factory(self.simulator(phi, self.primaries.sample(PROBE, generator), generator), phi)
+    def fresh_reconstruction(self, phi: DesignPoint, seed: int | None = None) -> Reconstruction:
+        """A new reconstruction, fitted in sizes and scales to `PROBE` events of this design.
+
+        An experiment that was given an instance instead of a function returns a copy of it.
+
+        Args:
+            phi: one design.
+            seed: of its weights; None takes torch's global generator.
+        """
+        if self._factory is None:
+            return copy.deepcopy(self.reconstruction)
+        events = self.simulate(phi, PROBE, stream(phi.values.device, 0, "probe"))
+        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            return self._factory(events, phi).to(phi.values.device)
 
     @property
     def simulator_calls(self) -> int:

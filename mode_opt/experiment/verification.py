@@ -1,6 +1,5 @@
 """An honest statement of improvement."""
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -133,7 +132,7 @@ def _measure(
     device = phi.values.device
     replicas, curve = [], []
     for replica in range(effort.replicas):
-        reconstruction = copy.deepcopy(experiment.reconstruction)
+        reconstruction = experiment.fresh_reconstruction(phi, seed)
         for step in _train(experiment, reconstruction, phi, effort, (seed, replica)):
             progress((replica + step / effort.steps) / effort.replicas)
         events = experiment.simulate(phi, effort.events, stream(device, seed, "verification", "measure"))

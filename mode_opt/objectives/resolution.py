@@ -34,7 +34,7 @@ class Resolution(Objective):
     Args:
         target: index of the truth feature.
         relative: divide the residual by the truth.
-        width: ``rms``, ``spread`` or ``quantile``.
+        width: ``spread``, ``rms`` or ``quantile``.
         bins: edges in the truth, in field units; None is one bin for everything.
 
     Raises:
@@ -42,7 +42,7 @@ class Resolution(Objective):
     """
 
     def __init__(
-        self, target: int = 0, relative: bool = True, width: str = "rms", bins: Sequence[float] | None = None
+        self, target: int = 0, relative: bool = True, width: str = "spread", bins: Sequence[float] | None = None
     ) -> None:
         super().__init__()
         if width not in ("rms", "spread", "quantile"):

@@ -21,9 +21,9 @@ def log_normal(location: Tensor, spread: Tensor) -> Distribution:
     """``log x ~ N(location, spread)``, for positive truth with relative errors; both ``b x n x t``.
 
     Location and spread are limited to ±30 and to 3 so that the mean ``exp(location + spread²/2)`` stays finite
-    while a network is still untrained.
+    while a network is still untrained; the spread smoothly, because behind a hard limit no gradient leads back.
     """
-    return Independent(LogNormal(location.clamp(-30.0, 30.0), spread.clamp_max(3.0)), 1)
+    return Independent(LogNormal(location.clamp(-30.0, 30.0), 3.0 * torch.tanh(spread / 3.0)), 1)
 
 
 FAMILIES: dict[str, Family] = {"normal": normal, "log_normal": log_normal}

@@ -33,18 +33,18 @@ def test_standard_errors_cover_the_truth(width):
 
 def test_rms_error_is_that_of_a_gaussian():
     """σ(rms) = σ/√(2n)."""
-    errors = [jackknife(Resolution(), *sample(seed), PHI).estimate().standard_error for seed in range(50)]
+    errors = [jackknife(Resolution(width="rms"), *sample(seed), PHI).estimate().standard_error for seed in range(50)]
     assert torch.tensor(errors).mean().item() == pytest.approx(0.1 / (2 * 2000) ** 0.5, rel=0.1)
 
 
 def test_common_noise_cancels_in_a_paired_difference():
     noise = torch.randn(1, 2000, 1, generator=torch.Generator().manual_seed(1))
-    first = jackknife(Resolution(), *sample(0, noise=noise, width=0.10), PHI)
-    second = jackknife(Resolution(), *sample(0, noise=noise, width=0.11), PHI)
+    first = jackknife(Resolution(width="rms"), *sample(0, noise=noise, width=0.10), PHI)
+    second = jackknife(Resolution(width="rms"), *sample(0, noise=noise, width=0.11), PHI)
     difference = (second - first).estimate()
     assert difference.value == pytest.approx(0.01 * noise.square().mean().sqrt().item(), rel=1e-3)
     assert difference.standard_error < 0.2 * first.estimate().standard_error
 
 
 def test_fewer_events_than_groups():
-    assert jackknife(Resolution(), *sample(0, count=3), PHI).left_out.numel() == 3
+    assert jackknife(Resolution(width="rms"), *sample(0, count=3), PHI).left_out.numel() == 3

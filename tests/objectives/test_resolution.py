@@ -20,8 +20,8 @@ def case(truth: torch.Tensor, estimate: torch.Tensor, weight: torch.Tensor | Non
 
 def test_rms_of_known_residuals():
     events, belief, phi = case(torch.tensor([10.0, 20.0]), torch.tensor([11.0, 16.0]))
-    assert Resolution()(events, belief, phi).item() == pytest.approx(math.sqrt((0.01 + 0.04) / 2))
-    assert Resolution(relative=False)(events, belief, phi).item() == pytest.approx(math.sqrt((1 + 16) / 2))
+    assert Resolution(width="rms")(events, belief, phi).item() == pytest.approx(math.sqrt((0.01 + 0.04) / 2))
+    assert Resolution(relative=False, width="rms")(events, belief, phi).item() == pytest.approx(math.sqrt((1 + 16) / 2))
 
 
 def test_a_bias_counts_for_rms_and_not_for_the_quantile_width():
@@ -29,7 +29,7 @@ def test_a_bias_counts_for_rms_and_not_for_the_quantile_width():
     estimate = 10.0 + 1.0 + torch.randn(5000, generator=torch.Generator().manual_seed(1))
     events, belief, phi = case(truth, estimate)
     # rms: sqrt(0.1² + 0.1²), statistical error 0.1/sqrt(2·5000)·… < 0.0015
-    assert Resolution()(events, belief, phi).item() == pytest.approx(0.1 * math.sqrt(2), abs=0.004)
+    assert Resolution(width="rms")(events, belief, phi).item() == pytest.approx(0.1 * math.sqrt(2), abs=0.004)
     assert Resolution(width="quantile")(events, belief, phi).item() == pytest.approx(0.1, abs=0.006)
 
 
@@ -51,14 +51,14 @@ def test_quantile_width_ignores_tails():
     residual[:20] = 1000.0
     events, belief, phi = case(torch.full((20_000,), 1.0), 1.0 + 0.05 * residual)
     assert Resolution(width="quantile")(events, belief, phi).item() == pytest.approx(0.05, rel=0.03)
-    assert Resolution()(events, belief, phi).item() > 1.0
+    assert Resolution(width="rms")(events, belief, phi).item() > 1.0
 
 
 def test_bins_count_the_same_whatever_their_population():
     truth = torch.tensor([1.0] * 9 + [100.0])
     estimate = truth * torch.tensor([1.1] * 9 + [1.5])
     events, belief, phi = case(truth, estimate)
-    value = Resolution(bins=[0.5, 10.0, 50.0, 200.0])(events, belief, phi).item()  # the middle bin is empty
+    value = Resolution(width="rms", bins=[0.5, 10.0, 50.0, 200.0])(events, belief, phi).item()  # the middle bin is empty
     assert value == pytest.approx((0.1 + 0.5) / 2, rel=1e-5)
 
 
@@ -70,7 +70,7 @@ def test_integer_weights_are_repeated_events(weights):
     repeated = torch.tensor(weights)
     weighted = case(truth, estimate, repeated.double().reshape(1, -1))
     plain = case(truth.repeat_interleave(repeated), estimate.repeat_interleave(repeated))
-    assert Resolution()(*weighted).item() == pytest.approx(Resolution()(*plain).item())
+    assert Resolution(width="rms")(*weighted).item() == pytest.approx(Resolution(width="rms")(*plain).item())
 
 
 def test_gradient_through_weights_is_the_derivative_of_the_weighted_mean():
@@ -92,7 +92,7 @@ def test_exactly_right_estimates_have_a_finite_gradient():
     truth = torch.tensor([1.0, 2.0])
     estimate = truth.clone().requires_grad_()
     events, belief, phi = case(truth, estimate)
-    Resolution()(events, belief, phi).sum().backward()
+    Resolution(width="rms")(events, belief, phi).sum().backward()
     assert estimate.grad is not None and torch.isfinite(estimate.grad).all()
 
 
