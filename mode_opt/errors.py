@@ -23,7 +23,8 @@ class ShapeError(ModeOptError):
     """A tensor whose shape breaks a contract (``b`` designs, ``n`` events, ``h`` hits, ``f`` and ``t`` features)."""
 
     def __init__(self, name: str, shape: object, expected: str) -> None:
-        super().__init__(f"{name}: got shape {tuple(shape) if hasattr(shape, '__iter__') else shape}, expected {expected}")
+        got = tuple(shape) if hasattr(shape, "__iter__") else shape
+        super().__init__(f"{name}: got shape {got}, expected {expected}")
 
 
 class DataError(ModeOptError):

@@ -1,8 +1,8 @@
 """``Events``, the one container that crosses the borders between the rooms of mode_opt."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -86,9 +86,10 @@ class Events:
         """``n``, events per design."""
         return self.truth.shape[1]
 
-    def _map(self, function) -> Self:
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v if v is None else function(v) for k, v in values.items()})
+        mapped: dict[str, Any] = {k: v if v is None else function(v) for k, v in values.items()}
+        return replace(self, **mapped)
 
     def to(self, device: torch.device | str) -> Self:
         """The same events on another device."""

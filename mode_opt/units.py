@@ -55,9 +55,7 @@ _COMMON: Mapping[str, tuple[float, str]] = {
 _SUCH_AS = "'mm', 'MeV', 'GeV/c', 'EUR/kg' or '' for a pure number"
 
 Dimension = tuple[tuple[str, Fraction], ...]
-_QUANTITY = re.compile(
-    r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf|nan))\s*(.*?)\s*$", re.IGNORECASE
-)
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf|nan))\s*(.*?)\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,7 @@ def statistics(absorber: Tensor, gap: Tensor, groups: Tensor) -> Tensor:
     fraction = in_gap / (in_gap + in_absorber).clamp(min=1e-3)
     shower = torch.stack([in_gap / energy, in_absorber / energy, fraction, depth * step, spread * step], -1)
     layers = gap / energy.unsqueeze(-1)
-    return torch.cat(
-        [shower, layers, layers[..., 1:] - layers[..., :-1], layers[..., 3:] - layers[..., :-3]], -1
-    )
+    return torch.cat([shower, layers, layers[..., 1:] - layers[..., :-1], layers[..., 3:] - layers[..., :-3]], -1)
 
 
 def recorded() -> tuple[Tensor, Tensor]:
@@ -94,9 +92,7 @@ def recorded() -> tuple[Tensor, Tensor]:
     settings = np.stack([columns[n] for n in ("absorber_thickness", "gap_thickness", "primary_energy")], 1)
     order = np.lexsort(settings.T)
     groups = torch.as_tensor(settings[order][::16])
-    absorber, gap = (
-        torch.as_tensor(columns[f"edep_{n}"][order]).unflatten(0, (-1, 16)) for n in ("absorber", "gap")
-    )
+    absorber, gap = (torch.as_tensor(columns[f"edep_{n}"][order]).unflatten(0, (-1, 16)) for n in ("absorber", "gap"))
     return groups, statistics(absorber, gap, groups)
 
 
@@ -105,9 +101,7 @@ def loss(constants: dict[str, Tensor], groups: Tensor, observed: Tensor, seed: i
     phi = DesignPoint.of(absorber_thickness=groups[:, :1], gap_thickness=groups[:, 1:2])
     energy = groups[:, 2:].expand(-1, SHOWERS).unsqueeze(-1)
     simulator = ParametricShower(calibration=Calibration(**constants))
-    deposits = simulator.deposits(
-        phi, Events.of(energy, energy.unsqueeze(-1)), torch.Generator().manual_seed(seed)
-    )
+    deposits = simulator.deposits(phi, Events.of(energy, energy.unsqueeze(-1)), torch.Generator().manual_seed(seed))
     simulated = statistics(deposits.absorber, deposits.gap, groups).double()
     layers = simulated.shape[-1] - len(TOLERANCE)
     tolerance = torch.tensor([*TOLERANCE, *([LAYER_TOLERANCE] * layers)], dtype=torch.double)
@@ -142,9 +136,7 @@ def calibrate(steps: int, seed: int) -> dict[str, float]:
 
 def main() -> None:
     """Calibrate and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

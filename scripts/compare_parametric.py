@@ -31,9 +31,7 @@ def reference() -> list[Row]:
 def shoot(absorber: float, gap: float, energy: float, events: int, seed: int) -> Deposits:
     """Showers of one design and energy."""
     primaries = torch.full((1, events, 1), energy, dtype=torch.double)
-    phi = DesignPoint.of(
-        absorber_thickness=torch.tensor(absorber).double(), gap_thickness=torch.tensor(gap).double()
-    )
+    phi = DesignPoint.of(absorber_thickness=torch.tensor(absorber).double(), gap_thickness=torch.tensor(gap).double())
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         return ParametricShower().deposits(phi, Events.of(primaries, primaries.unsqueeze(-1)), generator)
@@ -172,9 +170,7 @@ def draw(rows: list[Row], found: list[Row], data: dict[str, np.ndarray], path: P
     figure, axes = pyplot.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
     containment = [row["containment"] for row in rows]
     panels = (("edep_gap_mean", "gap energy", 0.05), ("gap_resolution", "resolution", 0.15))
-    for axis, (key, name, limit) in zip(
-        axes.flat, (*panels, ("shower_depth_mm", "mean depth", 0.05)), strict=False
-    ):
+    for axis, (key, name, limit) in zip(axes.flat, (*panels, ("shower_depth_mm", "mean depth", 0.05)), strict=False):
         for energy, marker in ((1000, "o"), (3000, "s"), (10000, "^")):
             chosen = [k for k, row in enumerate(rows) if row["energy_MeV"] == energy]
             ratio = [found[k][key] / rows[k][key] for k in chosen]
@@ -199,9 +195,7 @@ def profiles(axis: Any, data: dict[str, np.ndarray]) -> None:
         one = torch.full((len(columns[0]), 20, 1), energy, dtype=torch.double)
         phi = DesignPoint.of(absorber_thickness=columns[0], gap_thickness=columns[1])
         with torch.no_grad():
-            hits = ParametricShower()(
-                phi, Events.of(one, one.unsqueeze(-1)), torch.Generator().manual_seed(2)
-            ).hits
+            hits = ParametricShower()(phi, Events.of(one, one.unsqueeze(-1)), torch.Generator().manual_seed(2)).hits
         model, recorded = hits.reshape(-1, hits.shape[2]).numpy() / energy, data["edep_gap"][chosen] / energy
         axis.stairs(100 * recorded.mean(0), color=colour, label=f"{energy / 1000:g} GeV, recorded: mean")
         axis.plot(
@@ -213,9 +207,7 @@ def profiles(axis: Any, data: dict[str, np.ndarray]) -> None:
             label="model: mean",
         )
         axis.stairs(100 * recorded.std(0), color=colour, linestyle="--", label="recorded: standard deviation")
-        axis.plot(
-            np.arange(50) + 0.5, 100 * model.std(0), color=colour, marker="x", linestyle="", markersize=4
-        )
+        axis.plot(np.arange(50) + 0.5, 100 * model.std(0), color=colour, marker="x", linestyle="", markersize=4)
     axis.set(xlabel="layer", ylabel="gap energy (% of the electron's)")
     axis.set_title("absorber 2 to 3 mm, gap 4 to 7 mm (crosses: model's deviation)", fontsize=9)
     axis.legend(frameon=False, fontsize=7)
@@ -250,9 +242,7 @@ model at the point itself.
 
 def main() -> None:
     """Compare and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--output", type=Path, default=FOLDER)
     arguments = parser.parse_args()
@@ -268,9 +258,7 @@ def main() -> None:
             ("shower_depth_mm", "depth"),
         )
     )
-    text = TEXT.format(
-        events=arguments.events, table=table(rows, found), worst=worst, slopes=slope_table(data)
-    )
+    text = TEXT.format(events=arguments.events, table=table(rows, found), worst=worst, slopes=slope_table(data))
     (arguments.output / "parametric.md").write_text(text)
     draw(rows, found, data, arguments.output / "parametric.png")
     print(text)

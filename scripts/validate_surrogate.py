@@ -50,9 +50,7 @@ class Regression(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = nn.Sequential(
-            nn.Linear(53, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1)
-        )
+        self.network = nn.Sequential(nn.Linear(53, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1))
 
     def forward(self, sample: Sample) -> Tensor:
         keys, layers = sample
@@ -75,9 +73,7 @@ def regression(sample: Sample, epochs: int, seed: int = 0) -> Regression:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps + 1)
     for _ in range(steps):
         rows = torch.randint(len(keys), (512,))
-        loss = nn.functional.huber_loss(
-            model.residual((keys[rows], layers[rows])), torch.zeros(512), delta=0.5
-        )
+        loss = nn.functional.huber_loss(model.residual((keys[rows], layers[rows])), torch.zeros(512), delta=0.5)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -193,9 +189,7 @@ def held_out_table(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def figure(
-    path: Path, rows: list[dict[str, Any]], reference: np.ndarray, surrogate: Simulator, test: Sample
-) -> None:
+def figure(path: Path, rows: list[dict[str, Any]], reference: np.ndarray, surrogate: Simulator, test: Sample) -> None:
     """Sums on held-out designs, the reference file, and mean profiles."""
     import matplotlib as mpl
 
@@ -214,9 +208,7 @@ def figure(
         axis.set(title=f"{quantity}, held-out designs", ylabel="surrogate / recorded − 1 (%)")
         axis.legend()
     x = np.arange(len(reference))
-    axes[1, 0].errorbar(
-        x, 100 * reference[:, 1], 100 * reference[:, 2], fmt="o", color="#0072B2", label="resolution"
-    )
+    axes[1, 0].errorbar(x, 100 * reference[:, 1], 100 * reference[:, 2], fmt="o", color="#0072B2", label="resolution")
     axes[1, 0].plot(x, 100 * reference[:, 0], "s", color="#D55E00", label="mean")
     axes[1, 0].axhline(0, color="grey", linewidth=0.8)
     axes[1, 0].set(
@@ -256,9 +248,7 @@ def report(cache: Path | None, output: Path, showers: Path | None) -> None:
     assert surrogate.validation is not None
     rows = surrogate.validation["rows"]
     reference, numbers = reference_table(surrogate)
-    networks = regression_table(
-        surrogate, (keys[~held], layers[~held]), test, further(showers) if showers else None
-    )
+    networks = regression_table(surrogate, (keys[~held], layers[~held]), test, further(showers) if showers else None)
     slopes = slope_table(surrogate, phi, events, held)
     text = TEXT.format(
         notes=" ".join(surrogate.validation["notes"]),
@@ -269,9 +259,7 @@ def report(cache: Path | None, output: Path, showers: Path | None) -> None:
     )
     (output / "surrogate.md").write_text(text)
     figure(output / "surrogate.png", rows, numbers, surrogate, test)
-    print(
-        f"wrote {output / 'surrogate.md'} and surrogate.png; training or loading took {seconds:.0f} s of CPU"
-    )
+    print(f"wrote {output / 'surrogate.md'} and surrogate.png; training or loading took {seconds:.0f} s of CPU")
 
 
 TEXT = """# The surrogate against recorded showers
@@ -321,9 +309,7 @@ derivatives of the surrogate. The errors of the fits are statistical; another de
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=FOLDER)
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--showers", type=Path, default=None)

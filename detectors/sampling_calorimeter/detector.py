@@ -60,8 +60,9 @@ def _build(
     for thickness in ("absorber_thickness", "gap_thickness"):
         size = design["parameters"].get(thickness, {}).get("size")
         if thickness not in design["parameters"] or size not in (None, 1, layers):
-            raise ConfigurationError(f"detector.design.parameters.{thickness}.size", size, f"none or {layers}, the layers")
-    stack = {"layers": layers, "absorber": absorber, "gap": gap}
+            key = f"detector.design.parameters.{thickness}.size"
+            raise ConfigurationError(key, size, f"none or {layers}, the layers")
+    stack: dict[str, Any] = {"layers": layers, "absorber": absorber, "gap": gap}
     return Detector(
         name=name,
         design=Design(**design),
@@ -105,7 +106,8 @@ def _surrogate(stack: Mapping[str, Any], arguments: Mapping[str, Any], progress:
     from .surrogate import shower_surrogate
 
     if dict(stack) != {"layers": 50, "absorber": "PbWO4", "gap": "lAr"}:
-        raise ConfigurationError("simulator", "surrogate", f"parametric for {dict(stack)}: it knows 50 layers PbWO4/lAr")
+        expected = f"parametric for {dict(stack)}: it knows 50 layers PbWO4/lAr"
+        raise ConfigurationError("simulator", "surrogate", expected)
     return shower_surrogate(**arguments, progress=progress)
 
 

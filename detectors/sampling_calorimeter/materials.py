@@ -99,6 +99,4 @@ class EffectiveMedium:
         loss = depth_a * absorber.critical_energy + depth_g * gap.critical_energy
         mass_a, mass_g = length_a * absorber.density, length_g * gap.density
         number = (mass_a * absorber.atomic_number + mass_g * gap.atomic_number) / (mass_a + mass_g)
-        return cls(
-            loss / depth, SCALE_ENERGY * (length_a + length_g) / loss, depth / absorber_mm.shape[1], number
-        )
+        return cls(loss / depth, SCALE_ENERGY * (length_a + length_g) / loss, depth / absorber_mm.shape[1], number)

@@ -144,23 +144,15 @@ class ParametricShower(DifferentiableSimulator):
         self.transverse_size = transverse_size
         self.calibration = calibration or Calibration()
 
-    def forward(
-        self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None
-    ) -> Events:
+    def forward(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None) -> Events:
         events = primaries.expand(phi.designs)
         hits = self.deposits(phi, primaries, generator).gap.unsqueeze(-1)
-        return replace(
-            events, hits=hits, mask=torch.ones(hits.shape[:3], dtype=torch.bool, device=hits.device)
-        )
+        return replace(events, hits=hits, mask=torch.ones(hits.shape[:3], dtype=torch.bool, device=hits.device))
 
-    def deposits(
-        self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None
-    ) -> Deposits:
+    def deposits(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None) -> Deposits:
         """Energies in all slabs, absorber included; arguments as in `forward`."""
         if primaries.hits.shape[2:] != (1, 1):
-            raise ShapeError(
-                "primaries.hits", primaries.hits.shape, "b x n x 1 x 1, the energy of one electron in MeV"
-            )
+            raise ShapeError("primaries.hits", primaries.hits.shape, "b x n x 1 x 1, the energy of one electron in MeV")
         energy = primaries.expand(phi.designs).hits[..., 0]
         thickness = [self._thickness(phi, name).to(energy.dtype) for name in ("absorber", "gap")]
         stack = _Stack.of(self.absorber, self.gap, thickness[0], thickness[1])
@@ -220,9 +212,7 @@ class ParametricShower(DifferentiableSimulator):
         drawn = gamma_variate(mean / size, generator)
         return drawn * (mean.sum(2, keepdim=True) / drawn.sum(2, keepdim=True).clamp(min=_LEAST))
 
-    def _fluctuate(
-        self, stack: "_Stack", energy: Tensor, mean: Tensor, generator: torch.Generator | None
-    ) -> Deposits:
+    def _fluctuate(self, stack: "_Stack", energy: Tensor, mean: Tensor, generator: torch.Generator | None) -> Deposits:
         """Dirichlet variates of ``b x n x (2 layers + 1)`` means: absorbers, gaps, leakage."""
         c = self.calibration
         product = stack.absorber * self.absorber.minimum_loss * stack.gap * self.gap.minimum_loss

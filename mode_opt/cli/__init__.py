@@ -71,7 +71,8 @@ def _detector_folders(words: list[str]) -> list[str]:
 
 def _explain(error: BaseException) -> int:
     """Print what a user needs to know of an error, and choose the exit code."""
-    known, chain = None, error
+    known: ModeOptError | None = None
+    chain: BaseException | None = error
     while chain is not None:
         if isinstance(chain, ModeOptError):
             known = chain

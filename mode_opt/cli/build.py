@@ -59,6 +59,8 @@ def experiment_of(
         ConfigurationError: if parts do not fit each other; simulator and estimator are checked before either
             is trained or run.
     """
+    if configuration.threads is not None:
+        torch.set_num_threads(configuration.threads)
     gradient, objective = built(configuration.gradient), built(configuration.objective)
     reconstruction = built(configuration.reconstruction)
     name = configuration.simulator
@@ -115,7 +117,7 @@ def names_of(detector: Detector, experiment: Experiment) -> dict[str, str]:
     """Names for ``result.json``."""
     gradient = experiment.gradient
     if isinstance(gradient, Automatic):
-        gradient = gradient.choose(experiment.simulator.simulator)  # type: ignore[arg-type]
+        gradient = gradient.choose(experiment.simulator.simulator)
     return {
         "detector": detector.name,
         "gradient": _snake(type(gradient).__name__),

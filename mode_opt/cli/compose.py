@@ -85,4 +85,3 @@ def overridden(configuration: DictConfig, overrides: list[str]) -> DictConfig:
 
 def _value(text: str) -> Any:
     return OmegaConf.from_dotlist([f"value={text}"]).value
-

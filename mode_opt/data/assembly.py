@@ -88,14 +88,10 @@ class EventAssembler:
             truth=torch.cat([torch.zeros(count, 0, dtype=dtype), *truth], dim=1)[None],
             hits=hits.to(dtype)[None],
             mask=mask[None],
-            weight=torch.ones(1, count, dtype=dtype)
-            if self.weight is None
-            else _one(columns, self.weight, dtype),
+            weight=torch.ones(1, count, dtype=dtype) if self.weight is None else _one(columns, self.weight, dtype),
             log_probability=recorded,
         )
-        return DesignedEvents(
-            events, {name: _flat(columns, name, "design").to(dtype) for name in self.design}
-        )
+        return DesignedEvents(events, {name: _flat(columns, name, "design").to(dtype) for name in self.design})
 
     def _hits(self, columns: Columns) -> tuple[Tensor, Tensor]:
         """Hits ``n x h x f`` and mask ``n x h``."""
@@ -110,12 +106,9 @@ class EventAssembler:
         fixed = [part[:, None] if part.ndim == 1 else part for part in parts if isinstance(part, Tensor)]
         if ragged or len({part.shape for part in fixed}) > 1 or fixed[0].ndim > 2:
             shapes = {
-                n: "jagged" if isinstance(p, Ragged) else tuple(p.shape)
-                for n, p in zip(self.hits, parts, strict=True)
+                n: "jagged" if isinstance(p, Ragged) else tuple(p.shape) for n, p in zip(self.hits, parts, strict=True)
             }
-            raise DataError(
-                f"hits: columns have shapes {shapes}; expected all jagged or all of one shape n x h"
-            )
+            raise DataError(f"hits: columns have shapes {shapes}; expected all jagged or all of one shape n x h")
         return self._fixed(torch.stack(fixed, dim=-1), columns.entry)
 
     def _fixed(self, hits: Tensor, entry: Tensor) -> tuple[Tensor, Tensor]:

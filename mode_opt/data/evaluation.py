@@ -12,9 +12,7 @@ from mode_opt.data.table import Table
 from mode_opt.errors import ConfigurationError, DataError
 
 
-def needed(
-    expression: Expression, table: Table, aliases: Mapping[str, str], above: tuple[str, ...] = ()
-) -> list[str]:
+def needed(expression: Expression, table: Table, aliases: Mapping[str, str], above: tuple[str, ...] = ()) -> list[str]:
     """Branches that an expression needs, through all aliases.
 
     Raises:
@@ -23,9 +21,7 @@ def needed(
     found: dict[str, None] = {}
     for name in expression.names(table.names | aliases.keys()):
         if name in above:
-            raise ConfigurationError(
-                f"aliases.{name}", aliases[name], "a definition that does not lead back to itself"
-            )
+            raise ConfigurationError(f"aliases.{name}", aliases[name], "a definition that does not lead back to itself")
         if name in table.names or name not in aliases:
             found[name] = None
         else:
@@ -96,9 +92,7 @@ class Chunk:
         value = self.value(cut)
         if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind not in "biuf":
             kind = getattr(value, "type", None) or f"{value.shape} x {value.dtype}"
-            raise DataError(
-                f"{self.where}: {cut.key}: {cut.text!r} is {kind}; a cut is one true-or-false per entry"
-            )
+            raise DataError(f"{self.where}: {cut.key}: {cut.text!r} is {kind}; a cut is one true-or-false per entry")
         return value != 0
 
     def keys(self, expressions: Sequence[Expression]) -> list[np.ndarray]:
@@ -106,9 +100,7 @@ class Chunk:
         values = [self.value(expression) for expression in expressions]
         for expression, value in zip(expressions, values, strict=True):
             if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind not in "biuf":
-                raise DataError(
-                    f"{self.where}: {expression.key}: {expression.text!r} is not one number per entry"
-                )
+                raise DataError(f"{self.where}: {expression.key}: {expression.text!r} is not one number per entry")
         return values
 
     def column(self, expression: Expression, factor: float, finite: bool) -> Column:
@@ -117,9 +109,7 @@ class Chunk:
         Raises:
             DataError: if it is not numbers, or (``finite``) if some are NaN or infinite; counts them.
         """
-        column = column_of(
-            flat(self.value(expression)), f"{self.where}: {expression.key} ({expression.text!r})"
-        )
+        column = column_of(flat(self.value(expression)), f"{self.where}: {expression.key} ({expression.text!r})")
         values = column.values if isinstance(column, Ragged) else column
         if finite and values.is_floating_point():
             self._check_finite(column, expression)

@@ -75,9 +75,7 @@ def _expand(path: str) -> list[str]:
             return matches
         raise DataError(f"{path}: no file matches this pattern")
     if Path(path).is_dir():
-        raise DataError(
-            f"{path}: is a folder; expected a ROOT file or a pattern such as {path.rstrip('/')}/*.root"
-        )
+        raise DataError(f"{path}: is a folder; expected a ROOT file or a pattern such as {path.rstrip('/')}/*.root")
     folder = Path(path).parent
     there = sorted(each.name for each in folder.glob("*.root"))[:10] if folder.is_dir() else []
     raise DataError(f"{path}: no such file; ROOT files in {folder}: {', '.join(there) or 'none'}")

@@ -47,9 +47,7 @@ class Ragged:
         kept = self if hits is None else self.truncate(hits)
         padded = kept.values.new_zeros((*mask.shape, *kept.values.shape[1:]))
         # Places of the real items in the padded tensor, row by row: cheaper than a masked assignment.
-        rows = torch.repeat_interleave(
-            torch.arange(len(kept)) * mask.shape[1] - kept.offsets[:-1], kept.counts
-        )
+        rows = torch.repeat_interleave(torch.arange(len(kept)) * mask.shape[1] - kept.offsets[:-1], kept.counts)
         places = rows + torch.arange(kept.values.shape[0])
         padded.view(-1, *kept.values.shape[1:]).index_copy_(0, places, kept.values)
         return padded, mask
@@ -74,9 +72,7 @@ class Ragged:
     @classmethod
     def cat(cls, parts: Sequence["Ragged"]) -> Self:
         """One after the other."""
-        return cls(
-            torch.cat([part.values for part in parts]), _offsets(torch.cat([part.counts for part in parts]))
-        )
+        return cls(torch.cat([part.values for part in parts]), _offsets(torch.cat([part.counts for part in parts])))
 
     @classmethod
     def stack(cls, parts: Sequence["Ragged"], names: Sequence[str]) -> Self:
@@ -144,10 +140,6 @@ def column_of(array: Any, what: str) -> Tensor | Ragged:
     while inner is not None and inner.is_regular:
         inner = inner.content
     if content is None or inner is None or not inner.is_numpy or inner.parameter("__array__") is not None:
-        raise DataError(
-            f"{what} is of type {str(array.type)[:80]!r}; expected a number or a list of numbers per entry"
-        )
+        raise DataError(f"{what} is of type {str(array.type)[:80]!r}; expected a number or a list of numbers per entry")
     values = np.asarray(content.to_backend_array())
-    return Ragged(
-        to_tensor(values[: int(layout.offsets[-1])]), to_tensor(np.asarray(layout.offsets.data, np.int64))
-    )
+    return Ragged(to_tensor(values[: int(layout.offsets[-1])]), to_tensor(np.asarray(layout.offsets.data, np.int64)))

@@ -211,9 +211,7 @@ class RootReader:
     def _keys(self, by: Sequence[str], key: str) -> tuple[Expression, ...]:
         if isinstance(by, str) or not by:
             raise ConfigurationError(key, by, "a list of names of columns or expressions")
-        keys = tuple(
-            self._columns[name][0] if name in self._columns else Expression(name, key) for name in by
-        )
+        keys = tuple(self._columns[name][0] if name in self._columns else Expression(name, key) for name in by)
         with open_table(self._locations[0]) as table:
             self._needed(table, keys)
         return keys
@@ -222,9 +220,7 @@ class RootReader:
         """Entries of each file, in order."""
         self._count_entries(self._locations[len(self._counts) :])
         if not sum(self._counts):
-            trees = ", ".join(
-                f"{path}: tree {name!r}" for path, name in zip(self.files, self._trees, strict=True)
-            )
+            trees = ", ".join(f"{path}: tree {name!r}" for path, name in zip(self.files, self._trees, strict=True))
             raise DataError(f"{trees}: no entries; expected at least one event")
         return tuple(self._counts)
 
@@ -254,9 +250,7 @@ class RootReader:
             table.require(branches, aliases, f"{expression.key}: {expression.text!r}")
             names.update(dict.fromkeys(branches))
         if not names:
-            raise ConfigurationError(
-                "branches", dict(self.branches), "at least one that reads a branch of the file"
-            )
+            raise ConfigurationError("branches", dict(self.branches), "at least one that reads a branch of the file")
         return list(names)
 
     def _selected(self, columns: Sequence[tuple[Expression, float]]) -> Iterator[tuple[Chunk, int]]:
@@ -301,9 +295,7 @@ class RootReader:
 
     def _nothing(self) -> Columns:
         conditions = [f"cut {self.cut.text!r}"] if self.cut else []
-        conditions += [
-            f"split by {', '.join(key.text for key in side.keys)}" for side in self._selection.sides
-        ]
+        conditions += [f"split by {', '.join(key.text for key in side.keys)}" for side in self._selection.sides]
         files = ", ".join(self.files[:3]) + (", ..." if len(self.files) > 3 else "")
         what = f"{files}: 0 of {self.entries} entries pass {' and '.join(conditions) or 'the selection'}"
         raise DataError(f"{what}; expected at least one")
@@ -311,9 +303,7 @@ class RootReader:
 
 def _branches(branches: Branches) -> dict[str, Branch]:
     if isinstance(branches, str) or not branches:
-        raise ConfigurationError(
-            "branches", branches, "a mapping from our name to an expression, or a list of names"
-        )
+        raise ConfigurationError("branches", branches, "a mapping from our name to an expression, or a list of names")
     if not isinstance(branches, Mapping):
         return {name: Branch(name) for name in branches}
     return {name: _branch(name, value) for name, value in branches.items()}

@@ -68,9 +68,7 @@ class Selection:
         border = stop - round((stop - start) * test)
         return replace(self, stop=border), replace(self, start=border, stop=stop)
 
-    def divide_by(
-        self, keys: tuple[Expression, ...], test: float, seed: int
-    ) -> tuple["Selection", "Selection"]:
+    def divide_by(self, keys: tuple[Expression, ...], test: float, seed: int) -> tuple["Selection", "Selection"]:
         """Training and testing side by the hash of keys; a split of a split is independent of the first."""
         salt = seed * 1009 + len(self.sides)
         train, held_out = HashSide(keys, test, 1.0, salt), HashSide(keys, 0.0, test, salt)

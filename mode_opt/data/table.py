@@ -68,26 +68,18 @@ def _check_length(path: str) -> None:
 
 def _tree_of(file: Any, location: Location) -> Any:
     classes = {name.split(";")[0]: kind for name, kind in file.classnames(recursive=True).items()}
-    trees = [
-        name for name, kind in classes.items() if kind in ("TTree", "ROOT::RNTuple", "TNtuple", "TNtupleD")
-    ]
+    trees = [name for name, kind in classes.items() if kind in ("TTree", "ROOT::RNTuple", "TNtuple", "TNtupleD")]
     if location.tree is None and len(trees) == 1:
         return file[trees[0]]
     if location.tree is not None and location.tree.split(";")[0] in trees:
         return file[location.tree]
     if not trees:
-        raise DataError(
-            f"{location.path}: holds no tree; there are {', '.join(classes) or 'no objects at all'}"
-        )
+        raise DataError(f"{location.path}: holds no tree; there are {', '.join(classes) or 'no objects at all'}")
     there = f"trees there: {', '.join(trees)}"
     if location.tree is None:
-        raise DataError(
-            f"{location.path}: which tree? Give its name as 'file.root:tree' or tree=...; {there}"
-        )
+        raise DataError(f"{location.path}: which tree? Give its name as 'file.root:tree' or tree=...; {there}")
     if location.tree in classes:
-        raise DataError(
-            f"{location.path}: {location.tree!r} is a {classes[location.tree]}, not a tree; {there}"
-        )
+        raise DataError(f"{location.path}: {location.tree!r} is a {classes[location.tree]}, not a tree; {there}")
     raise DataError(f"{location.path}: no tree {location.tree!r}; {there}")
 
 

@@ -99,13 +99,9 @@ class EventWriter:
         events = events.detach().to("cpu")
         rows = events.designs * events.count
         if events.truth.shape[2] != len(self.truth_names):
-            raise ShapeError(
-                "events.truth", events.truth.shape, f"{len(self.truth_names)} features {self.truth_names}"
-            )
+            raise ShapeError("events.truth", events.truth.shape, f"{len(self.truth_names)} features {self.truth_names}")
         if events.hits.shape[3] != len(self.hit_names):
-            raise ShapeError(
-                "events.hits", events.hits.shape, f"{len(self.hit_names)} features {self.hit_names}"
-            )
+            raise ShapeError("events.hits", events.hits.shape, f"{len(self.hit_names)} features {self.hit_names}")
         columns = {**self._per_event(events), **self._design(events, design or {})}
         for start in range(0, rows, WRITE_ENTRIES):
             stop = min(start + WRITE_ENTRIES, rows)
@@ -152,9 +148,7 @@ class EventWriter:
         import awkward as ak
 
         types = {
-            name: column.type.content
-            if isinstance(column, ak.Array)
-            else np.dtype((column.dtype, column.shape[1:]))
+            name: column.type.content if isinstance(column, ak.Array) else np.dtype((column.dtype, column.shape[1:]))
             for name, column in columns.items()
         }
         if self._ttree is None:

@@ -59,9 +59,7 @@ class AffineAlgebra(Algebra[Affine]):
         return self.resolve(name)
 
     def attribute(self, name: str, attribute: str) -> Affine:
-        return self._constant(
-            self.resolve(name).constant @ np.asarray(self.scope.numbers[name][attribute][0])
-        )
+        return self._constant(self.resolve(name).constant @ np.asarray(self.scope.numbers[name][attribute][0]))
 
     def option(self, name: str, option: str) -> Affine:
         return self._constant(self.resolve(name).constant[self.scope.options[name].index(option)])
@@ -114,6 +112,4 @@ def affine(expression: Expression, resolve: Callable[[str], Affine], columns: in
     except NotAffineError:
         return None
     size = expression.kind.size
-    return Affine(
-        np.broadcast_to(form.matrix, (size, columns)), np.broadcast_to(form.constant, (size,)).astype(float)
-    )
+    return Affine(np.broadcast_to(form.matrix, (size, columns)), np.broadcast_to(form.constant, (size,)).astype(float))

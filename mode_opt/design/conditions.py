@@ -43,9 +43,7 @@ class Condition:
         self.key = f"{key}.when"
         spec = dict(given) if isinstance(given, Mapping) else {"condition": given}
         for name in set(spec) - {"condition", "width"}:
-            raise ConfigurationError(
-                f"{self.key}.{name}", spec[name], "no such key; a condition has condition, width"
-            )
+            raise ConfigurationError(f"{self.key}.{name}", spec[name], "no such key; a condition has condition, width")
         index = Kind(DIMENSIONLESS, size, integral=True)
         self.scope = Scope({**scope.kinds, "index": index}, scope.options, scope.numbers)
         whole = Expression.of(spec.get("condition"), self.scope, self.key)
@@ -90,18 +88,12 @@ class Condition:
         width = np.inf if found is None else float((np.abs(found.matrix[:, found.matrix.any(0)])
                                                     @ half[found.matrix.any(0)]).max())  # fmt: skip
         if not np.isfinite(width):
-            raise margin.tree.refuse(
-                "a width too: {condition: ..., width: ...}, for there is no range to scale with"
-            )
+            raise margin.tree.refuse("a width too: {condition: ..., width: ...}, for there is no range to scale with")
         return _RELATIVE_WIDTH * width if width > 0 else 1.0
 
     def hard(self, lookup: Lookup, like: Tensor) -> Tensor:
         """``b x size``: 1 where the parameter exists, else 0; a material counts if more probable than not."""
-        return (
-            (self.whole.evaluate(_Indexed(lookup, like, self.size), like) > 0.5)
-            .to(like.dtype)
-            .expand(-1, self.size)
-        )
+        return (self.whole.evaluate(_Indexed(lookup, like, self.size), like) > 0.5).to(like.dtype).expand(-1, self.size)
 
     def soft(self, lookup: Lookup, like: Tensor) -> Tensor:
         """``b x size`` in [0, 1], differentiable."""

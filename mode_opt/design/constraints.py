@@ -56,9 +56,7 @@ class Constraint:
         """Value and limit at one design; satisfied up to the rounding error of the design's numbers."""
         excess = self.excess(phi, phi.values)[0]
         worst = int(excess.argmax())
-        value, limit = (
-            float(side(phi)[0].expand_as(excess)[worst].detach()) for side in (self.value, self.limit)
-        )
+        value, limit = (float(side(phi)[0].expand_as(excess)[worst].detach()) for side in (self.value, self.limit))
         rounding = 4 * torch.finfo(phi.values.dtype).eps * max(abs(limit), abs(value))
         satisfied = (value - limit if self.upper else limit - value) <= rounding
         resolution = torch.finfo(phi.values.dtype).eps
@@ -80,9 +78,7 @@ def constraint(given: str | Mapping[str, Any], scope: Scope, key: str) -> Constr
     """
     spec = dict(given) if isinstance(given, Mapping) else {"expression": given}
     for name in set(spec) - {"expression", "name"}:
-        raise ConfigurationError(
-            f"{key}.{name}", spec[name], "no such key; a constraint has expression, name"
-        )
+        raise ConfigurationError(f"{key}.{name}", spec[name], "no such key; a constraint has expression, name")
     tree = parse(spec.get("expression"), scope.names, key)
     if not isinstance(tree.root, ast.Compare) or len(tree.root.ops) > 1:
         raise tree.refuse("one inequality such as 'length <= 400 mm'")
@@ -95,9 +91,7 @@ def constraint(given: str | Mapping[str, Any], scope: Scope, key: str) -> Constr
     if operator not in ("<", "<=", ">", ">="):
         raise tree.refuse("one inequality such as 'length <= 400 mm'")
     Expression.of_tree(tree, scope)  # checks that units and sizes fit
-    left, right = (
-        Expression.of_tree(tree.at(side), scope) for side in (tree.root.left, tree.root.comparators[0])
-    )
+    left, right = (Expression.of_tree(tree.at(side), scope) for side in (tree.root.left, tree.root.comparators[0]))
     upper = operator in ("<", "<=")
     if not left.names and right.names:
         left, right, upper = right, left, not upper

@@ -109,9 +109,7 @@ class Declaration:
                 raise ConfigurationError(f"design.derived.{name}.{key}", spec[key], expected)
             sources[name] = (f"design.derived.{name}", spec.get("expression"), spec.get("unit"))
         known = (*self.scope.names, *sources)
-        needs = {
-            n: parse(source, known, f"{key}.expression").names() for n, (key, source, _) in sources.items()
-        }
+        needs = {n: parse(source, known, f"{key}.expression").names() for n, (key, source, _) in sources.items()}
         for name in self.linked:
             for other in sorted(needs[name] & set(self.given_derived)):
                 needs[name] |= {other}
@@ -186,9 +184,7 @@ def _list(given: Any) -> list[Any]:
     if given is None:
         return []
     if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
-        raise ConfigurationError(
-            "design.constraints", given, "a list of inequalities such as ['length <= 400 mm']"
-        )
+        raise ConfigurationError("design.constraints", given, "a list of inequalities such as ['length <= 400 mm']")
     return list(given)
 
 

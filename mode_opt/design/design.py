@@ -188,17 +188,11 @@ class Design(nn.Module):
         for name in self.declaration.parameters:
             values = phi[name][0].detach().tolist()
             if name in self.system.psi_columns and name in self.declaration.choices:
-                row |= {
-                    f"{name}={o}": v
-                    for o, v in zip(self.declaration.choices[name].options, values, strict=True)
-                }
+                row |= {f"{name}={o}": v for o, v in zip(self.declaration.choices[name].options, values, strict=True)}
             elif name in self.system.psi_columns or name in self.declaration.linked:
                 unit, resolution = self.declaration.unit(name), torch.finfo(phi.values.dtype).eps
                 array = len(values) > 1 or self._declared_array(name)
-                row |= {
-                    f"{name}[{i}]" if array else name: reported(v, unit, resolution)
-                    for i, v in enumerate(values)
-                }
+                row |= {f"{name}[{i}]" if array else name: reported(v, unit, resolution) for i, v in enumerate(values)}
         return row
 
     @torch.no_grad()
@@ -224,9 +218,7 @@ class Design(nn.Module):
                 changed.
         """
         raw = {name: value.double().cpu() for name, value in self.system.raw(self.psi).items()}
-        given = {
-            n: v.get("value") if isinstance(v, Mapping) and "value" in v else v for n, v in values.items()
-        }
+        given = {n: v.get("value") if isinstance(v, Mapping) and "value" in v else v for n, v in values.items()}
         for name, value in given.items():
             key = f"design.parameters.{name}"
             if name not in self.declaration.parameters:
@@ -246,9 +238,7 @@ class Design(nn.Module):
         else:
             items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
             unit = self.declaration.unit(name)
-            kept = [
-                p / unit.factor if v is None else v for v, p in zip(items, present[0].tolist(), strict=False)
-            ]
+            kept = [p / unit.factor if v is None else v for v, p in zip(items, present[0].tolist(), strict=False)]
             sized = kept if len(items) == len(kept) > 1 else kept[0] if len(items) == 1 else items
             numbers = vector(sized, present.shape[1], unit, key)
         result = torch.tensor([numbers], dtype=torch.float64)
@@ -269,9 +259,7 @@ class Design(nn.Module):
             expected = torch.tensor([numbers], dtype=torch.float64)
             if not torch.allclose(phi[name], expected, rtol=1e-4, atol=1e-9):
                 follows = ", ".join(f"{value / unit.factor:g}" for value in phi[name][0].tolist())
-                raise ConfigurationError(
-                    key, given[name], f"{follows} {unit}, which follows from its expression"
-                )
+                raise ConfigurationError(key, given[name], f"{follows} {unit}, which follows from its expression")
 
     def snapped(self) -> "Design":
         """A new design with gridded, integer and categorical parameters fixed at values that can be made.

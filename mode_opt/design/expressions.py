@@ -79,9 +79,7 @@ class TensorAlgebra(Algebra[Value]):
         if function in _ELEMENTWISE:
             return _ELEMENTWISE[function](tensors[0])
         if len(tensors) > 1:
-            return (torch.amin if function == "min" else torch.amax)(
-                torch.stack(torch.broadcast_tensors(*tensors)), 0
-            )
+            return (torch.amin if function == "min" else torch.amax)(torch.stack(torch.broadcast_tensors(*tensors)), 0)
         return _REDUCTIONS[function](tensors[0], dim=1, keepdim=True)
 
     def compare(self, operator: str, left: Value, right: Value) -> Value:
@@ -162,9 +160,7 @@ class Expression:
         return self.evaluate(phi, phi.values)
 
 
-def order(
-    dependencies: Mapping[str, Sequence[str] | frozenset[str]], refuse: Callable[[str], Exception]
-) -> list[str]:
+def order(dependencies: Mapping[str, Sequence[str] | frozenset[str]], refuse: Callable[[str], Exception]) -> list[str]:
     """Names so that each comes after those it depends on; ``refuse(name)`` makes the error for a cycle."""
     done: list[str] = []
     open_names: list[str] = []

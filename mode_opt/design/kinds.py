@@ -71,20 +71,14 @@ class KindAlgebra(Algebra[Kind]):
     def number(self, number: float, unit: Unit | None) -> Kind:
         text = f"{number:g} {unit.text}" if unit else f"{number:g}"
         bare = unit is None
-        return Kind(
-            unit or DIMENSIONLESS, 1, bare and number == round(number), number if bare else None, False, text
-        )
+        return Kind(unit or DIMENSIONLESS, 1, bare and number == round(number), number if bare else None, False, text)
 
     def name(self, name: str) -> Kind:
         if name in self.scope.kinds:
             return replace(self.scope.kinds[name], text=name)
         if name in self.scope.options:
             numbers = [f"{name}.{attribute}" for attribute in self.scope.numbers.get(name, {})]
-            hint = (
-                " or ".join(numbers)
-                if numbers
-                else f"{name}.price with a number 'price' given for each option"
-            )
+            hint = " or ".join(numbers) if numbers else f"{name}.price with a number 'price' given for each option"
             raise self.tree.refuse(f"a number: {name!r} is categorical, write {hint}")
         raise self.tree.refuse(
             f"known names; {name!r} is none of {', '.join(self.scope.names)} (units follow a number)"
@@ -100,9 +94,7 @@ class KindAlgebra(Algebra[Kind]):
 
     def option(self, name: str, option: str) -> Kind:
         if option not in self.scope.options.get(name, ()):
-            raise self.tree.refuse(
-                f"a categorical parameter and one of its options, not {name!r} and {option!r}"
-            )
+            raise self.tree.refuse(f"a categorical parameter and one of its options, not {name!r} and {option!r}")
         return Kind(DIMENSIONLESS, truth=True)
 
     def item(self, value: Kind, index: int) -> Kind:
@@ -155,9 +147,7 @@ class KindAlgebra(Algebra[Kind]):
     def call(self, function: str, values: list[Kind]) -> Kind:
         expected = {"where": (3,), "min": range(1, 99), "max": range(1, 99)}.get(function, (1,))
         if len(values) not in expected:
-            raise self.tree.refuse(
-                f"{function}() with {expected[0]} argument{'s' if expected[0] > 1 else ''}"
-            )
+            raise self.tree.refuse(f"{function}() with {expected[0]} argument{'s' if expected[0] > 1 else ''}")
         text = f"{function}({', '.join(value.text for value in values)})"
         if function == "where":
             if not values[0].truth:
@@ -168,9 +158,7 @@ class KindAlgebra(Algebra[Kind]):
             return Kind(unit, 1, values[0].integral and function != "mean", text=text)
         if function in ("exp", "log", "tanh", "sigmoid") and unit.dimension:
             raise self.tree.refuse(f"a pure number as argument of {function}(), not one in {unit}")
-        return Kind(
-            unit.power(Fraction(1, 2)) if function == "sqrt" else unit, self._size(*values), text=text
-        )
+        return Kind(unit.power(Fraction(1, 2)) if function == "sqrt" else unit, self._size(*values), text=text)
 
     def compare(self, operator: str, left: Kind, right: Kind) -> Kind:
         self._fitting(left, right)

@@ -140,9 +140,7 @@ def restore(design: "Design", constraints: Sequence[Constraint], steps: int = 20
     )
 
 
-def _newton(
-    design: "Design", constraints: Sequence[Constraint], psi: Tensor, aim: float, steps: int
-) -> Tensor:
+def _newton(design: "Design", constraints: Sequence[Constraint], psi: Tensor, aim: float, steps: int) -> Tensor:
     def worst(at: Tensor) -> Tensor:
         with torch.no_grad():
             return scaled_excess(constraints, design.point(at)).max()

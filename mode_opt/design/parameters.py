@@ -117,9 +117,7 @@ def parameter(name: str, spec: "Parameter | Mapping[str, Any]") -> Parameter:
     required = {"linked": ["expression"], "categorical": ["start", "options"]}.get(kind, ["start"])
     for missing in required:
         if missing not in values:
-            raise ConfigurationError(
-                f"{key}.{missing}", None, f"a value: a {kind} parameter needs '{missing}'"
-            )
+            raise ConfigurationError(f"{key}.{missing}", None, f"a value: a {kind} parameter needs '{missing}'")
     return KINDS[kind](**values)
 
 
@@ -294,9 +292,7 @@ def choice(name: str, declared: Categorical) -> Choice:
         raise ConfigurationError(f"{key}.options", list(options), "at least two different options")
     if not isinstance(declared.free, bool):
         raise ConfigurationError(f"{key}.free", declared.free, "true or false")
-    tables = (
-        {o: dict(given[o] or {}) for o in options} if isinstance(given, Mapping) else {o: {} for o in options}
-    )
+    tables = {o: dict(given[o] or {}) for o in options} if isinstance(given, Mapping) else {o: {} for o in options}
     numbers = {}
     for attribute in dict.fromkeys(a for table in tables.values() for a in table):
         numbers[attribute] = _option_numbers(tables, attribute, f"{key}.options")
@@ -330,9 +326,7 @@ def probabilities(start: object, options: tuple[str, ...], key: str, free: bool)
         or not all(isinstance(w, int | float) and w >= 0 for w in weights)
         or not sum(weights)
     ):
-        raise ConfigurationError(
-            key, start, f"one of the options {', '.join(options)}, or their probabilities"
-        )
+        raise ConfigurationError(key, start, f"one of the options {', '.join(options)}, or their probabilities")
     total = sum(weights)
     if not free and max(weights) < total:
         raise ConfigurationError(key, start, "one option: a fixed parameter has no probabilities")

@@ -58,9 +58,7 @@ class DesignPoint:
     @classmethod
     def of(cls, **values: float | Tensor) -> Self:
         """A point of numbers or ``b x size`` tensors, without bounds: ``DesignPoint.of(thickness=5.7)``."""
-        blocks = {
-            name: torch.as_tensor(value, dtype=torch.get_default_dtype()) for name, value in values.items()
-        }
+        blocks = {name: torch.as_tensor(value, dtype=torch.get_default_dtype()) for name, value in values.items()}
         blocks = {name: block.reshape(1, -1) if block.ndim < 2 else block for name, block in blocks.items()}
         columns, start = {}, 0
         for name, block in blocks.items():

@@ -25,9 +25,7 @@ def unit_samples(count: int, dimension: int, method: str, generator: torch.Gener
         return torch.zeros(count, dimension, dtype=torch.float64)
     if method == "sobol":
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=device))
-        points = torch.quasirandom.SobolEngine(dimension, scramble=True, seed=seed).draw(
-            count, dtype=torch.float64
-        )
+        points = torch.quasirandom.SobolEngine(dimension, scramble=True, seed=seed).draw(count, dtype=torch.float64)
     else:
         points = torch.rand(count, dimension, dtype=torch.float64, generator=generator, device=device).cpu()
         if method == "latin_hypercube":
@@ -36,9 +34,7 @@ def unit_samples(count: int, dimension: int, method: str, generator: torch.Gener
     return points.clamp(1e-12, 1 - 1e-12)
 
 
-def between(
-    unit: Tensor, centre: Tensor, radius: float, lower: Tensor, upper: Tensor, normal: bool
-) -> Tensor:
+def between(unit: Tensor, centre: Tensor, radius: float, lower: Tensor, upper: Tensor, normal: bool) -> Tensor:
     """Unit-cube points spread over ``centre ± radius`` cut at ``lower`` and ``upper`` (``d`` each).
 
     Uniform; or normal with standard deviation ``radius``, cut at three of them and at the bounds (by

@@ -78,22 +78,16 @@ def _snap_numbers(design: "Design", parameters: dict[str, Parameter]) -> "Design
         ):
             return candidate
         programme = programme.with_cuts(*_cuts(system, values))
-    raise ConfigurationError(
-        "design.constraints", [c.name for c in system.constraints], "a design on the grid"
-    )
+    raise ConfigurationError("design.constraints", [c.name for c in system.constraints], "a design on the grid")
 
 
-def _fixed(
-    system: System, parameters: dict[str, Parameter], values: dict[str, Tensor]
-) -> dict[str, Parameter]:
+def _fixed(system: System, parameters: dict[str, Parameter], values: dict[str, Tensor]) -> dict[str, Parameter]:
     """Declared parameters at these values: gridded ones fixed, the others free."""
     result: dict[str, Parameter] = dict(parameters)
     for block in system.free:
         numbers = [value / block.unit.factor for value in values[block.name][0].tolist()]
         start: Any = (
-            tuple(numbers)
-            if block.size > 1 or not isinstance(block.declared.start, float | int | str)
-            else numbers[0]
+            tuple(numbers) if block.size > 1 or not isinstance(block.declared.start, float | int | str) else numbers[0]
         )
         declared: Numeric = block.declared
         result[block.name] = replace(declared, start=start, free=block.stock is None)
@@ -140,9 +134,7 @@ class _Programme:
 
     def with_cuts(self, matrix: np.ndarray, limit: np.ndarray) -> "_Programme":
         """With further rows."""
-        return replace(
-            self, matrix=np.vstack([self.matrix, matrix]), limit=np.concatenate([self.limit, limit])
-        )
+        return replace(self, matrix=np.vstack([self.matrix, matrix]), limit=np.concatenate([self.limit, limit]))
 
     def _variables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """``x = factors @ v``; integrality and bounds of v; rows of which one option each is chosen."""
@@ -153,11 +145,7 @@ class _Programme:
         for j, (block, lower, upper) in enumerate(columns):
             unit, stock = np.eye(len(columns))[j], block.stock
             if isinstance(stock, tuple):
-                kept = [
-                    value
-                    for value in stock
-                    if lower - 1e-9 * abs(lower) <= value <= upper + 1e-9 * abs(upper)
-                ]
+                kept = [value for value in stock if lower - 1e-9 * abs(lower) <= value <= upper + 1e-9 * abs(upper)]
                 if not kept:
                     expected = f"a stock value within the bounds of {block.name}"
                     raise ConfigurationError(f"design.parameters.{block.name}.grid", list(stock), expected)
@@ -186,9 +174,7 @@ class _Programme:
             return self.present
         factors, whole, low, high, chosen = self._variables()
         if (low > high).any():
-            raise ConfigurationError(
-                "design.parameters", [b.name for b in self.blocks], "a grid value within bounds"
-            )
+            raise ConfigurationError("design.parameters", [b.name for b in self.blocks], "a grid value within bounds")
         scaled, eye = factors / self.half[:, None], np.eye(d)
         present = self.present / self.half
         norms = np.maximum(np.abs(self.matrix @ factors).max(1, initial=0.0), 1e-300)
@@ -206,9 +192,7 @@ class _Programme:
         lower = np.array([x for block in self.blocks for x in block.lower])
         return lower, np.array([x for block in self.blocks for x in block.upper])
 
-    def _run(
-        self, rows: Any, chosen: np.ndarray, whole: np.ndarray, low: np.ndarray, high: np.ndarray
-    ) -> np.ndarray:
+    def _run(self, rows: Any, chosen: np.ndarray, whole: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         from scipy.optimize import Bounds, LinearConstraint, milp
 
         d = len(self.present)
@@ -224,7 +208,5 @@ class _Programme:
             options={"time_limit": _SECONDS},
         )
         if found.x is None:
-            raise ConfigurationError(
-                "design.constraints", [b.name for b in self.blocks], "values on the grid that fit"
-            )
+            raise ConfigurationError("design.constraints", [b.name for b in self.blocks], "values on the grid that fit")
         return np.asarray(found.x)

@@ -82,9 +82,7 @@ def parse(source: object, names: Collection[str], key: str) -> Tree:
     return Tree(source, key, root, quantities)
 
 
-def _with_quantities(
-    source: str, names: Collection[str], key: str
-) -> tuple[str, dict[str, tuple[float, Unit]]]:
+def _with_quantities(source: str, names: Collection[str], key: str) -> tuple[str, dict[str, tuple[float, Unit]]]:
     """Replace each number with a unit by a name of its own."""
     ignored = (tokenize.NEWLINE, tokenize.ENDMARKER, tokenize.NL)
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in ignored]
@@ -117,11 +115,7 @@ def _unit_length(tokens: list[tokenize.TokenInfo], names: Collection[str]) -> in
         return start
 
     length = power(1)
-    while (
-        length + 1 < len(tokens)
-        and tokens[length].string in "*/"
-        and tokens[length + 1].type == tokenize.NAME
-    ):
+    while length + 1 < len(tokens) and tokens[length].string in "*/" and tokens[length + 1].type == tokenize.NAME:
         name = tokens[length + 1].string
         if name in names or name in FUNCTIONS or not is_unit(name):
             break
@@ -216,11 +210,7 @@ def _comparison(tree: Tree, node: ast.Compare, algebra: Algebra[V]) -> V:
     if len(node.ops) > 1 or operator is None:
         raise tree.refuse("one comparison (<, <=, >, >=) at a time")
     if operator in ("==", "!="):
-        if not (
-            isinstance(node.left, ast.Name)
-            and isinstance(right, ast.Constant)
-            and isinstance(right.value, str)
-        ):
+        if not (isinstance(node.left, ast.Name) and isinstance(right, ast.Constant) and isinstance(right.value, str)):
             raise tree.refuse("== and != only between a categorical parameter and an option in quotes")
         equal = algebra.option(node.left.id, right.value)
         return equal if operator == "==" else algebra.logic("not", [equal])

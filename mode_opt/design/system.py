@@ -45,9 +45,7 @@ class System:
         def joined(attribute: str) -> np.ndarray:
             return np.array([x for block in self.free for x in getattr(block, attribute)], dtype=float)
 
-        log = np.array(
-            [block.declared.scale == "log" for block in self.free for _ in block.start], dtype=bool
-        )
+        log = np.array([block.declared.scale == "log" for block in self.free for _ in block.start], dtype=bool)
         self.box = BoxMap(joined("lower"), joined("upper"), joined("start"), log)
         self._forms: dict[str, Affine] = {}
         span = joined("upper") - joined("lower")
@@ -146,9 +144,7 @@ class System:
         return tuple(result)
 
     def _build_polytope(self, d: int, scale: np.ndarray, joined: Any) -> None:
-        stacked = [
-            (m, c, con.name) for con, matrix, limit in self.rows for m, c in zip(matrix, limit, strict=True)
-        ]
+        stacked = [(m, c, con.name) for con, matrix, limit in self.rows for m, c in zip(matrix, limit, strict=True)]
         kept = [(m, c, name) for m, c, name in stacked if m.any()]
         for m, c, name in stacked:
             if not m.any() and c < 0:
@@ -266,9 +262,7 @@ class System:
             slack = 1e-9 * torch.where((high - low).isfinite(), high - low, value.abs())
             if bool(((value < low - slack) | (value > high + slack)).any()):
                 f = block.unit.factor
-                expected = (
-                    f"a value within the bounds [{block.lower[0] / f:g}, {block.upper[0] / f:g}] {block.unit}"
-                )
+                expected = f"a value within the bounds [{block.lower[0] / f:g}, {block.upper[0] / f:g}] {block.unit}"
                 came = (value / f).tolist()
                 raise ConfigurationError(
                     f"design.parameters.{block.name}", came if len(came) > 1 else came[0], expected

@@ -187,9 +187,7 @@ class Alternation(nn.Module):
             measured.append(jackknife(self.experiment.objective, events.design(0), belief, phi.design(0)).estimate())
 
         generator = self._stream("design", index)
-        objective, penalty = self.experiment.design_loss(
-            self.effort.events, generator, self.reconstruction, observe
-        )
+        objective, penalty = self.experiment.design_loss(self.effort.events, generator, self.reconstruction, observe)
         _, norm = self._descend(optimiser, backward, objective + penalty, "objective", (index,))
         error = measured[-1].standard_error if measured else math.nan
         return Estimate(float(objective.detach()), error), norm

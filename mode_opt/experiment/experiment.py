@@ -53,9 +53,12 @@ class Experiment(nn.Module):
         self.design, self.simulator, self.primaries = design, Counted(simulator), primaries
         self.objective = objective
         self.lagrangian = AugmentedLagrangian(design.nonlinear_constraints)
-        given = isinstance(reconstruction, Reconstruction)
-        self._factory = None if given else reconstruction
-        self.reconstruction = reconstruction if given else self.fresh_reconstruction(design().detach())
+        self._factory: ReconstructionFactory | None = None
+        if isinstance(reconstruction, Reconstruction):
+            self.reconstruction = reconstruction
+        else:
+            self._factory = reconstruction
+            self.reconstruction = self.fresh_reconstruction(design().detach())
 
     @classmethod
     def of(

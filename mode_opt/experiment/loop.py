@@ -33,11 +33,13 @@ class Outcome:
     def __str__(self) -> str:
         width = max(len(name) for name in self.final)
         lines = [
-            f"{name:<{width}}  {_text(self.initial[name]['value'])} -> {_text(end['value'])} {end['unit'] or ''}".rstrip()
+            f"{name:<{width}}  {_text(self.initial[name]['value'])} -> {_text(end['value'])} "
+            f"{end['unit'] or ''}".rstrip()
             for name, end in self.final.items()
         ]
         result = self.verification
-        for name, estimate in (("initial", result.initial), ("final", result.final), ("improvement", result.improvement)):
+        estimates = {"initial": result.initial, "final": result.final, "improvement": result.improvement}
+        for name, estimate in estimates.items():
             lines.append(f"objective, {name}: {estimate.value:.5g} ± {estimate.standard_error:.2g}")
         return "\n".join(lines)
 

@@ -37,7 +37,7 @@ class VerificationEffort:
     batch: int = 1024
     events: int = 20_000
     replicas: int = 3
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     bins: int = 8
 
     def __post_init__(self) -> None:
@@ -180,7 +180,8 @@ def _curves(experiment: Experiment, events: Events, belief: Distribution, bins: 
         residual = (estimate - truth) / truth if relative else estimate - truth
         for part in truth.argsort().tensor_split(min(bins, truth.numel() // 20 or 1)):
             low, high = float(truth[part[0]]), float(truth[part[-1]])
-            row = {"quantity": name, "unit": unit, "low": low, "high": high, "mean": float(truth[part].mean())}
+            row: dict[str, float | str] = {"quantity": name, "unit": unit, "low": low, "high": high}
+            row["mean"] = float(truth[part].mean())
             row["residual"] = "relative" if relative else "absolute"
             rows.append({**row, **_width_and_bias(residual[part], events.weight[0, part])})
     return rows

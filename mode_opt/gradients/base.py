@@ -32,7 +32,7 @@ class GradientEstimator(ABC):
         score: Score,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """A scalar whose value estimates J(ψ) and whose ``backward()`` leaves the estimate of dJ/dψ in ``design.psi``."""
+        """A scalar: its value estimates J(ψ), and its ``backward()`` leaves that of dJ/dψ in ``design.psi``."""
 
     def check(self, simulator: Simulator) -> None:
         """Refuse a simulator that promises too little.

@@ -1,6 +1,7 @@
 """How precisely the truth is measured."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -48,7 +49,7 @@ class Resolution(Objective):
         if width not in ("rms", "spread", "quantile"):
             raise ConfigurationError("objective.width", width, "rms, spread or quantile")
         edges = None if bins is None else [float(edge) for edge in bins]
-        if edges is not None and (len(edges) < 2 or any(a >= b for a, b in zip(edges, edges[1:], strict=False))):
+        if edges is not None and (len(edges) < 2 or any(a >= b for a, b in pairwise(edges))):
             raise ConfigurationError("objective.bins", bins, "at least two rising edges")
         self.target, self.relative, self.width, self.edges = target, relative, width, edges
 

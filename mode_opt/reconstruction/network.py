@@ -1,5 +1,6 @@
 """A reconstruction network over cells that are always the same ones: layers, towers, strips."""
 
+from itertools import pairwise
 from typing import Any, final
 
 import torch
@@ -17,7 +18,7 @@ def multilayer(inputs: int, hidden: int, depth: int, outputs: int) -> nn.Sequent
     """A multilayer perceptron with ``depth`` hidden layers, SiLU, and an output layer that starts at zero."""
     widths = [inputs] + [hidden] * depth
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.SiLU()]
     last = nn.Linear(widths[-1], outputs)
     nn.init.zeros_(last.weight)
@@ -78,7 +79,7 @@ class CellNetwork(Reconstruction):
     def fitting(cls, events: Events, phi: DesignPoint, **options: Any) -> "CellNetwork":
         """The network whose sizes fit these events and designs; ``options`` are those of the constructor."""
         _, _, cells, features = events.hits.shape
-        sizes = {"cells": cells, "features": features, "targets": events.truth.shape[2]}
+        sizes: dict[str, Any] = {"cells": cells, "features": features, "targets": events.truth.shape[2]}
         network = cls(parameters=phi.values.shape[1], **sizes, **options)
         network._standardise(events)
         return network

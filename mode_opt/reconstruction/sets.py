@@ -1,6 +1,6 @@
 """A reconstruction network over hits in any number and order."""
 
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor
@@ -59,13 +59,13 @@ class SetNetwork(Reconstruction):
             self.register_buffer(f"{name}_centre", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
         self.embed = multilayer(features + parameters, hidden, depth, hidden)
-        torch.nn.init.xavier_uniform_(self.embed[-1].weight)
+        torch.nn.init.xavier_uniform_(cast(Tensor, self.embed[-1].weight))
         self.combine = multilayer(hidden + 1 + parameters, hidden, depth, 2 * targets)
 
     @classmethod
     def fitting(cls, events: Events, phi: DesignPoint, **options: Any) -> "SetNetwork":
         """The network whose sizes fit these events and designs; ``options`` are those of the constructor."""
-        sizes = {"features": events.hits.shape[3], "targets": events.truth.shape[2]}
+        sizes: dict[str, Any] = {"features": events.hits.shape[3], "targets": events.truth.shape[2]}
         network = cls(parameters=phi.values.shape[1], **sizes, **options)
         network.hit_centre, network.hit_scale = standardised(events.hits, events.mask)
         truth = events.truth.log() if network.belief == "log_normal" else events.truth

@@ -23,9 +23,7 @@ def numbers_arrays(run: RunDirectory) -> Table | None:
     """Value of each element at each step (evenly thinned to 300 steps, first and last kept)."""
     if run.history is None or not len(run.history) or not run.arrays():
         return None
-    kept = np.unique(
-        np.linspace(0, len(run.history) - 1, min(STEPS, len(run.history))).round().astype(np.intp)
-    )
+    kept = np.unique(np.linspace(0, len(run.history) - 1, min(STEPS, len(run.history))).round().astype(np.intp))
     history = run.history.rows(kept)
     step = history.floats("step")
     rows: list[tuple[str | float, ...]] = []

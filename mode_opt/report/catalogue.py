@@ -126,27 +126,21 @@ def _resolution(run: RunDirectory, numbers: Table, figure: Figure) -> str:
 
 
 def _residual(run: RunDirectory, numbers: Table) -> str:
-    kinds = {
-        run.evaluation is not None and relative(run.evaluation, name) for name in numbers.unique("quantity")
-    }
+    kinds = {run.evaluation is not None and relative(run.evaluation, name) for name in numbers.unique("quantity")}
     if len(kinds) > 1:
         return "predicted/true − 1 (predicted − true where a unit is given)"
     return "predicted/true − 1" if True in kinds else "predicted − true"
 
 
 def _bias(run: RunDirectory, numbers: Table, figure: Figure) -> str:
-    return (
-        f"Bias: mean of {_residual(run, numbers)} in bins of the truth, with standard errors. Zero is best."
-    )
+    return f"Bias: mean of {_residual(run, numbers)} in bins of the truth, with standard errors. Zero is best."
 
 
 def _detector(run: RunDirectory, numbers: Table, figure: Figure) -> str:
     enlarged = ""
     if len(figure.axes) > len(numbers.unique("design")):
         enlarged = " Right: the first volumes enlarged, with their thickness, at the same scale for both."
-    stretched = (
-        " Across the beam the scale is another one." if "not to scale" in figure.axes[0].get_ylabel() else ""
-    )
+    stretched = " Across the beam the scale is another one." if "not to scale" in figure.axes[0].get_ylabel() else ""
     return f"Cut through the detector along the beam, both designs at the same scale.{stretched}{enlarged}"
 
 
@@ -175,9 +169,7 @@ CATALOGUE = (
         "Categorical parameters",
         numbers_categories,
         figure_categories,
-        lambda *_: (
-            "Probability of each option while optimising; the design table gives the option that was chosen."
-        ),
+        lambda *_: "Probability of each option while optimising; the design table gives the option that was chosen.",
     ),
     Plot("constraints", "Constraints", numbers_constraints, figure_constraints, _constraints),
     Plot("surrogate", "Validation of the surrogate", numbers_surrogate, figure_surrogate, _surrogate),

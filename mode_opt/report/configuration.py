@@ -9,9 +9,7 @@ from typing import Any
 from mode_opt.errors import DataError
 from mode_opt.report.table import read_text
 
-_SECRET = re.compile(
-    r"(?i)([\w.\-]*(?:password|passwd|secret|token|api_?key|credential)[\w\-]*['\"]?\s*[:=]\s*)(\S+)"
-)
+_SECRET = re.compile(r"(?i)([\w.\-]*(?:password|passwd|secret|token|api_?key|credential)[\w\-]*['\"]?\s*[:=]\s*)(\S+)")
 
 
 def redact(text: str) -> str:
@@ -71,9 +69,7 @@ def read_configuration(directory: Path) -> Configuration | None:
         tree = yaml.safe_load(text)
         changes = yaml.safe_load(read_text(overrides)) if overrides.exists() else []
     except yaml.YAMLError as error:
-        raise DataError(
-            f"{path}: not valid YAML ({' '.join(str(error).split())}); the file is corrupt"
-        ) from None
+        raise DataError(f"{path}: not valid YAML ({' '.join(str(error).split())}); the file is corrupt") from None
     words = tuple(redact(str(change)) for change in changes) if isinstance(changes, list) else ()
     return Configuration(redact(text), tree if isinstance(tree, Mapping) else {}, words)
 

@@ -90,9 +90,7 @@ def _value(axes: Axes, part: Table) -> None:
 
 def _limit(axes: Axes, limit: float, allowed: str, span: tuple[float, float]) -> None:
     sign = {"<=": "≤ ", ">=": "≥ "}.get(allowed, "")
-    axes.axhline(
-        limit, color=SERIES[1].colour, linestyle="--", linewidth=1.5, label=f"limit {sign}{limit:g}", zorder=4
-    )
+    axes.axhline(limit, color=SERIES[1].colour, linestyle="--", linewidth=1.5, label=f"limit {sign}{limit:g}", zorder=4)
     if allowed in ("<=", ">="):
         edges = (limit, span[1]) if allowed == "<=" else (span[0], limit)
         axes.axhspan(*edges, facecolor="none", edgecolor="#C0C0C0", hatch="////", linewidth=0, zorder=0)

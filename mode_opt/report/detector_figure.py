@@ -47,9 +47,7 @@ def figure_detector(run: RunDirectory) -> Figure | None:
     length, breadth = max(right - left, 1e-9), max(top - bottom, 1e-9)
     thin = float(np.median([b.x[1] - b.x[0] for b in boxes])) < THIN * length
     to_scale = FLATTEST <= breadth / length <= TALLEST
-    shape = (1.06 / 1.17) * (
-        breadth / length if to_scale else float(np.clip(breadth / length, FLATTEST, TALLEST))
-    )
+    shape = (1.06 / 1.17) * (breadth / length if to_scale else float(np.clip(breadth / length, FLATTEST, TALLEST)))
     figure, grid = _panels(len(drawing.designs), shape, thin)
     looks = _looks(drawing)
     window, frame = _window(drawing), (bottom - 0.03 * breadth, top + 0.03 * breadth)
@@ -113,9 +111,7 @@ def _view(axes: Axes, shapes: tuple[Box, ...], looks: dict[str, tuple[str, str]]
         corner, width, height = (box.x[0], box.y[0]), box.x[1] - box.x[0], box.y[1] - box.y[0]
         # Hatching would drown thin boxes: it is left to the enlarged view and the legend.
         pattern = hatch if edge > 0.2 else ""
-        patch = Rectangle(
-            corner, width, height, facecolor=colour, edgecolor=INK, linewidth=edge, hatch=pattern
-        )
+        patch = Rectangle(corner, width, height, facecolor=colour, edgecolor=INK, linewidth=edge, hatch=pattern)
         axes.add_patch(patch)
     axes.tick_params(labelsize=9, direction="out")
     axes.spines[["top", "right"]].set_visible(False)

@@ -20,9 +20,7 @@ def numbers_diagnostics(run: RunDirectory) -> Table | None:
     """The step and those of the two columns that hold a number."""
     if run.history is None:
         return None
-    columns = {
-        name: run.history.floats(name) for name in LABELS if np.isfinite(run.history.floats(name)).any()
-    }
+    columns = {name: run.history.floats(name) for name in LABELS if np.isfinite(run.history.floats(name)).any()}
     return Table({"step": run.history.floats("step"), **columns}) if columns else None
 
 
@@ -34,9 +32,7 @@ def figure_diagnostics(run: RunDirectory) -> Figure | None:
     names = [name for name in LABELS if name in numbers]
     figure = new_figure(height=2.7)
     step = numbers.floats("step")
-    for index, (axes, name) in enumerate(
-        zip(figure.subplots(1, len(names), squeeze=False).flat, names, strict=True)
-    ):
+    for index, (axes, name) in enumerate(zip(figure.subplots(1, len(names), squeeze=False).flat, names, strict=True)):
         values = numbers.floats(name)
         marker = "." if len(step) <= 40 else ""
         axes.plot(step, values, color=SERIES[index].colour, linewidth=1.0, marker=marker, gid=name)

@@ -111,9 +111,7 @@ def read_surrogate(path: Path) -> SurrogateValidation:
 
 def _row(row: Mapping[str, Any]) -> SurrogateRow:
     names = ("reference", "reference_standard_error", "surrogate", "relative_difference", "limit")
-    return SurrogateRow(
-        str(row["quantity"]), str(row.get("bin", "all")), **{n: _number(row.get(n)) for n in names}
-    )
+    return SurrogateRow(str(row["quantity"]), str(row.get("bin", "all")), **{n: _number(row.get(n)) for n in names})
 
 
 def _number(value: Any) -> float | None:

@@ -71,9 +71,7 @@ def _history_rows(run: RunDirectory) -> list[tuple[str | float, ...]]:
     if window > 1:
         spread = np.sqrt(running_mean(error**2, window))
         series.append(("running mean", running_mean(objective, window), spread))
-    series.append(
-        ("validation", run.history.floats("validation"), run.history.floats("validation_standard_error"))
-    )
+    series.append(("validation", run.history.floats("validation"), run.history.floats("validation_standard_error")))
     for name, values, errors in series:
         for row in zip(step, calls, values, errors, strict=True):
             if np.isfinite(row[2]):
@@ -123,9 +121,7 @@ def _training(axes: Axes, numbers: Table, window: int) -> None:
     if not len(calls):
         return
     marker = "." if len(calls) <= 40 else ""
-    axes.plot(
-        calls, values, color=THIN, linewidth=0.7, marker=marker, label="training, each step", gid="training"
-    )
+    axes.plot(calls, values, color=THIN, linewidth=0.7, marker=marker, label="training, each step", gid="training")
     smooth_calls, smooth, spread = _points(numbers, "running mean")
     if len(smooth_calls):
         axes.plot(
@@ -140,9 +136,7 @@ def _training(axes: Axes, numbers: Table, window: int) -> None:
         smooth_calls, smooth, spread = calls, values, errors
     if np.isfinite(spread).any():
         low, high = smooth - spread, smooth + spread
-        axes.fill_between(
-            smooth_calls, low, high, color=BAND, linewidth=0, zorder=0.5, label="±1 σ of one step"
-        )
+        axes.fill_between(smooth_calls, low, high, color=BAND, linewidth=0, zorder=0.5, label="±1 σ of one step")
 
 
 def _verified(axes: Axes, numbers: Table, name: str, look: Look) -> None:
@@ -167,9 +161,7 @@ def _limits(axes: Axes, numbers: Table) -> None:
     """Leave single wild training steps out of the range, nothing else; logarithmic over 1.5 decades."""
     training = numbers.where("series", "training").floats("objective")
     few = len(training) < 50
-    others = numbers.rows(
-        np.array([few or name != "training" for name in numbers.words("series")], dtype=bool)
-    )
+    others = numbers.rows(np.array([few or name != "training" for name in numbers.words("series")], dtype=bool))
     error = np.nan_to_num(others.floats("standard_error"))
     shown = np.concatenate([others.floats("objective") - error, others.floats("objective") + error])
     if not few:

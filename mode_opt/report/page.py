@@ -36,9 +36,7 @@ def render(run: RunDirectory, figures: Sequence[Illustration], absent: Sequence[
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     result = run.result
     return environment.from_string(PAGE).render(
         style=Markup(STYLE),
@@ -132,9 +130,7 @@ def _elements(entry: ParameterResult) -> list[tuple[int, str, str]]:
     length = max(len(first), len(last))
     if length <= 4:
         return []
-    show = [
-        [formatting.value(v) for v in column] + ["—"] * (length - len(column)) for column in (first, last)
-    ]
+    show = [[formatting.value(v) for v in column] + ["—"] * (length - len(column)) for column in (first, last)]
     return list(zip(range(length), *show, strict=True))
 
 
@@ -177,9 +173,7 @@ def command_line(run: RunDirectory) -> str | None:
 
 def _provenance(run: RunDirectory) -> list[tuple[str, str]]:
     tree = run.provenance or {}
-    rows = (
-        [] if "versions" in tree else [(f"versions / {k}", text) for k, text in run.result.versions.items()]
-    )
+    rows = [] if "versions" in tree else [(f"versions / {k}", text) for k, text in run.result.versions.items()]
     for key, text in _flat(tree):
         if key.partition(" / ")[0] not in COMMAND_KEYS:
             shown = redact(f"{key}: {text}").removeprefix(f"{key}: ")

@@ -74,9 +74,7 @@ def _panel(axes: Axes, part: Table) -> None:
         if len(mark):
             style = look.points(7)
             del style["capsize"], style["elinewidth"]
-            axes.plot(
-                mark.floats("step"), mark.floats("value"), linestyle="none", clip_on=False, zorder=5, **style
-            )
+            axes.plot(mark.floats("step"), mark.floats("value"), linestyle="none", clip_on=False, zorder=5, **style)
     shown = part.floats("value")[np.isfinite(part.floats("value"))]
     low, high = part.floats("lower_bound")[0], part.floats("upper_bound")[0]
     if len(shown):
@@ -86,18 +84,14 @@ def _panel(axes: Axes, part: Table) -> None:
     dress(axes, None, axis_label(name, unit))
     if np.isfinite(low) and np.isfinite(high):
         _forbidden(axes, low, high)
-        axes.set_title(
-            plain(f"allowed {low:g} to {high:g} {unit}"), fontsize=8.5, color=GREY, loc="right", pad=3
-        )
+        axes.set_title(plain(f"allowed {low:g} to {high:g} {unit}"), fontsize=8.5, color=GREY, loc="right", pad=3)
 
 
 def _forbidden(axes: Axes, low: float, high: float) -> None:
     bottom, top = axes.get_ylim()
     for start, stop in ((bottom, low), (high, top)):
         if start < stop:
-            axes.axhspan(
-                start, stop, facecolor="none", edgecolor="#C0C0C0", hatch="////", linewidth=0, zorder=0
-            )
+            axes.axhspan(start, stop, facecolor="none", edgecolor="#C0C0C0", hatch="////", linewidth=0, zorder=0)
     axes.set_ylim(bottom, top)
 
 
@@ -157,13 +151,9 @@ def figure_categories(run: RunDirectory) -> Figure | None:
         heights = [np.nan_to_num(part.where("option", option).floats("probability")) for option in options]
         if len(step) == 1:  # an area needs two points
             step, heights = np.array([step[0] - 0.5, step[0] + 0.5]), [np.repeat(h, 2) for h in heights]
-        for index, area in enumerate(
-            axes.stackplot(step, heights, labels=[plain(option, 24) for option in options])
-        ):
+        for index, area in enumerate(axes.stackplot(step, heights, labels=[plain(option, 24) for option in options])):
             colour, hatch = MATERIALS[index % len(MATERIALS)]
-            area.set(
-                facecolor=colour, hatch=hatch, edgecolor="white" if hatch == "////" else INK, linewidth=0.4
-            )
+            area.set(facecolor=colour, hatch=hatch, edgecolor="white" if hatch == "////" else INK, linewidth=0.4)
         axes.set(xlim=(step[0], step[-1]), ylim=(0, 1))
         dress(axes, "design step", f"probability of {axis_label(name)}")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9.5, reverse=True)

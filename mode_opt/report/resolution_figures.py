@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,9 +62,7 @@ def _numbers(run: RunDirectory, what: str) -> Table | None:
         return None
     names = ("design", "quantity", "unit")
     numeric = ("low", "high", "mean", what, f"{what}_standard_error", "events")
-    columns: dict[str, NDArray[np.float64] | NDArray[np.object_]] = {
-        name: table.columns[name] for name in names
-    }
+    columns: dict[str, NDArray[np.float64] | NDArray[np.object_]] = {name: table.columns[name] for name in names}
     return Table({**columns, **{name: table.floats(name) for name in numeric}})
 
 
@@ -72,9 +71,7 @@ def _with_ratio(table: Table) -> Table:
     numeric = ("low", "high", "mean", "resolution", "resolution_standard_error", "events")
     rows: list[tuple[str | float, ...]] = []
     columns = [table.words("design"), table.words("quantity"), table.words("unit")]
-    for design, quantity, unit, *numbers in zip(
-        *columns, *(table.floats(n).tolist() for n in numeric), strict=True
-    ):
+    for design, quantity, unit, *numbers in zip(*columns, *(table.floats(n).tolist() for n in numeric), strict=True):
         rows.append((design, quantity, unit, *numbers))
         cells[design][quantity, numbers[0], numbers[1]] = (*numbers,)
     units = dict(zip(columns[1], columns[2], strict=True))
@@ -96,23 +93,27 @@ def figure_resolution(run: RunDirectory) -> Figure | None:
     if numbers is None:
         return None
     quantities = numbers.unique("quantity")
-    columns = min(len(quantities), COLUMNS)
-    rows = -(-len(quantities) // columns)
-    figure = new_figure(height=0.3 + 4.9 * rows)
-    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=(2.4, 1) * rows)
-    for axes in grid.flat:
-        axes.set_visible(False)
-    for index, quantity in enumerate(quantities):
-        row, column = divmod(index, columns)
-        _pair(run, grid[2 * row, column], grid[2 * row + 1, column], numbers.where("quantity", quantity))
+    figure, stacks = _stacks(len(quantities), 4.9, (2.4, 1.0))
+    for (upper, lower), quantity in zip(stacks, quantities, strict=True):
+        _pair(run, upper, lower, numbers.where("quantity", quantity))
     legend_above(figure, 2)
     return figure
 
 
+def _stacks(count: int, height: float, ratios: tuple[float, ...]) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with ``count`` stacks of panels of these relative heights, `COLUMNS` side by side."""
+    columns = min(count, COLUMNS)
+    rows, deep = -(-count // columns), len(ratios)
+    figure = new_figure(height=0.3 + height * rows)
+    grid = figure.subplots(deep * rows, columns, squeeze=False, height_ratios=ratios * rows)
+    stacks = [list(grid[deep * row : deep * (row + 1), i]) for row in range(rows) for i in range(columns)]
+    for axes in chain.from_iterable(stacks[count:]):
+        axes.set_visible(False)
+    return figure, stacks[:count]
+
+
 def _pair(run: RunDirectory, upper: Axes, lower: Axes, part: Table) -> None:
     label, in_percent = _axis(run, part, "resolution")
-    upper.set_visible(True)
-    lower.set_visible(True)
     lower.sharex(upper)
     _draw(upper, part, "resolution", in_percent)
     upper.set_ylim(bottom=0.0)
@@ -129,13 +130,8 @@ def figure_bias(run: RunDirectory) -> Figure | None:
     if numbers is None:
         return None
     quantities = numbers.unique("quantity")
-    columns = min(len(quantities), COLUMNS)
-    rows = -(-len(quantities) // columns)
-    figure = new_figure(height=0.3 + 3.1 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(quantities) :]:
-        axes.set_visible(False)
-    for axes, quantity in zip(grid.flat, quantities, strict=False):
+    figure, stacks = _stacks(len(quantities), 3.1, (1.0,))
+    for (axes,), quantity in zip(stacks, quantities, strict=True):
         part = numbers.where("quantity", quantity)
         label, in_percent = _axis(run, part, "bias")
         axes.axhline(0, color=GREY, linewidth=0.9)

@@ -118,9 +118,7 @@ class _Reader:
         if isinstance(value, list):
             if all(isinstance(item, str) for item in value):
                 return value
-            return [
-                math.nan if (x := self.number({where + key: v}, where + key)) is None else x for v in value
-            ]
+            return [math.nan if (x := self.number({where + key: v}, where + key)) is None else x for v in value]
         return self.number(tree, key, where)
 
 

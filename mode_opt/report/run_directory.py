@@ -57,9 +57,7 @@ class RunDirectory:
         self.result = read_result(self.path / "result.json")
         self.history = self._history()
         self.evaluation = self._evaluation()
-        drawing, surrogate, provenance = (
-            self.path / f"{name}.json" for name in ("drawing", "surrogate", "provenance")
-        )
+        drawing, surrogate, provenance = (self.path / f"{name}.json" for name in ("drawing", "surrogate", "provenance"))
         self.drawing = read_drawing(drawing) if drawing.exists() else None
         self.surrogate = read_surrogate(surrogate) if surrogate.exists() else None
         self.provenance = read_json(provenance) if provenance.exists() else None
@@ -85,9 +83,7 @@ class RunDirectory:
     def _evaluation(self) -> Table | None:
         evaluation = self._table("evaluation.csv", EVALUATION, ("design", "quantity", "unit", "residual"))
         unknown = (
-            []
-            if evaluation is None
-            else [d for d in evaluation.unique("design") if d not in ("initial", "final")]
+            [] if evaluation is None else [d for d in evaluation.unique("design") if d not in ("initial", "final")]
         )
         if unknown:
             path = self.path / "evaluation.csv"

@@ -75,9 +75,7 @@ def headline(result: Result) -> str:
     )
     difference = f"The paired difference (start − final) is {size}, 95 % confidence interval {bounds}"
     if judged.kind == "inconclusive":
-        return (
-            f"{result.detector}: no significant change, {_both(result)}. {difference}, which contains zero."
-        )
+        return f"{result.detector}: no significant change, {_both(result)}. {difference}, which contains zero."
     if judged.kind == "worse":
         return f"{result.detector}: the final design is worse, {_both(result)}. {difference}."
     ratio = factor(result)
@@ -87,13 +85,9 @@ def headline(result: Result) -> str:
 
 def _unmeasured(result: Result) -> str:
     name = result.objective or "objective"
-    text = (
-        f"{name} was not measured on fresh events for both designs: nothing can be said about an improvement."
-    )
+    text = f"{name} was not measured on fresh events for both designs: nothing can be said about an improvement."
     known = (("start", result.initial), ("final", result.final))
-    return " ".join(
-        [text, *(f"The {w} design has {formatting.estimate(e)}." for w, e in known if e is not None)]
-    )
+    return " ".join([text, *(f"The {w} design has {formatting.estimate(e)}." for w, e in known if e is not None)])
 
 
 def _both(result: Result) -> str:

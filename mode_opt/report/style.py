@@ -114,6 +114,4 @@ def percent(axes: Axes) -> None:
     """Vertical ticks in percent; the axis label has to say so."""
     from matplotlib.ticker import FuncFormatter
 
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{100 * value:.6g}".replace("-", "\N{MINUS SIGN}"))
-    )
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g}".replace("-", "\N{MINUS SIGN}")))

@@ -63,12 +63,8 @@ def _panel(axes: Axes, part: Table) -> None:
     for centre, reach in zip(position, limit, strict=True):
         if np.isfinite(reach):
             label = "allowed" if first else None
-            axes.fill_between(
-                [centre - 0.5, centre + 0.5], -reach, reach, color="#DCE9E4", linewidth=0, label=label
-            )
-            axes.hlines(
-                [-reach, reach], centre - 0.5, centre + 0.5, color="#009E73", linestyle="--", linewidth=1
-            )
+            axes.fill_between([centre - 0.5, centre + 0.5], -reach, reach, color="#DCE9E4", linewidth=0, label=label)
+            axes.hlines([-reach, reach], centre - 0.5, centre + 0.5, color="#009E73", linestyle="--", linewidth=1)
             first = False
     looks = (
         (~outside, "o", "#0072B2", "difference ± 1 σ of the reference"),
@@ -77,13 +73,9 @@ def _panel(axes: Axes, part: Table) -> None:
     for chosen, marker, colour, label in looks:
         if chosen.any():
             style: dict[str, Any] = {"linestyle": "none", "marker": marker, "color": colour, "markersize": 6}
-            axes.errorbar(
-                position[chosen], difference[chosen], error[chosen], label=label, capsize=2.5, **style
-            )
+            axes.errorbar(position[chosen], difference[chosen], error[chosen], label=label, capsize=2.5, **style)
     axes.set_xlim(-0.6, len(part) - 0.4)
     percent(axes)
     labels = [plain(word, 26) for word in part.words("bin")]
     turned = len(labels) * max(map(len, labels)) > 75
-    axes.set_xticks(
-        position, labels, rotation=35 if turned else 0, ha="right" if turned else "center", fontsize=9
-    )
+    axes.set_xticks(position, labels, rotation=35 if turned else 0, ha="right" if turned else "center", fontsize=9)

@@ -81,9 +81,7 @@ def _cell(value: str | float) -> str:
     return "" if np.isnan(number) else repr(number)
 
 
-def read_table(
-    path: Path, required: Sequence[str], words: Sequence[str] = (), partial: bool = False
-) -> Table:
+def read_table(path: Path, required: Sequence[str], words: Sequence[str] = (), partial: bool = False) -> Table:
     """Read a CSV file with a header.
 
     Args:

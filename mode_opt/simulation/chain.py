@@ -1,7 +1,7 @@
 """Simulators in a row: generator, transport, digitisation."""
 
 from collections.abc import Mapping
-from typing import final
+from typing import cast, final
 
 import torch
 from torch import nn
@@ -35,7 +35,7 @@ class Chain(Simulator):
 
     @property
     def promise(self) -> Promise:
-        return min(part.promise for part in self.parts.values())
+        return min(cast(Simulator, part).promise for part in self.parts.values())
 
     def forward(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None) -> Events:
         events = primaries

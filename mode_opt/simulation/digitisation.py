@@ -35,9 +35,7 @@ class Constants:
             wrong = not math.isfinite(value) or value < 0 or (value == 0 and name in positive)
             if wrong:
                 least = "a positive number" if name in positive else "a number, 0 or more"
-                raise ConfigurationError(
-                    f"digitisation.{name}", value, f"{least}, or the name of a design parameter"
-                )
+                raise ConfigurationError(f"digitisation.{name}", value, f"{least}, or the name of a design parameter")
         self.values = dict(values)
 
     def is_off(self, name: str) -> bool:
@@ -55,9 +53,7 @@ class Constants:
         if not isinstance(value, str):
             return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(1, 1, 1)
         if phi[value].shape[1] not in (1, like.shape[2]):
-            raise ShapeError(
-                f"design parameter {value}", phi[value].shape, f"b x 1 or b x {like.shape[2]} (cells)"
-            )
+            raise ShapeError(f"design parameter {value}", phi[value].shape, f"b x 1 or b x {like.shape[2]} (cells)")
         return phi[value].to(like.dtype).unsqueeze(1)
 
 
@@ -136,9 +132,7 @@ class Digitisation(DifferentiableSimulator):
         positive = ("photoelectrons_per_MeV", "gain", "threshold_width", "saturation")
         self.constants = Constants(values, positive)
 
-    def forward(
-        self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None
-    ) -> Events:
+    def forward(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None) -> Events:
         events, constants = primaries.expand(phi.designs), self.constants
         signal = _energies(events)
         z = torch.randn((2, *signal.shape), generator=generator, dtype=signal.dtype, device=signal.device)
@@ -223,22 +217,16 @@ class StochasticDigitisation(StochasticSimulator):
             expected = f"noise > 0: a cut without noise has no derivative with respect to {', '.join(moving)}"
             raise ConfigurationError("digitisation.noise", noise, expected)
 
-    def forward(
-        self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None
-    ) -> Events:
+    def forward(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None) -> Events:
         events = primaries.expand(phi.designs)
         count, chosen = self._count(phi, _energies(events), generator)
         signal = self._signal(phi, count)
-        uniform = torch.rand(
-            (2, *signal.shape), generator=generator, dtype=signal.dtype, device=signal.device
-        )
+        uniform = torch.rand((2, *signal.shape), generator=generator, dtype=signal.dtype, device=signal.device)
         kept, decided, signal = self._suppress(phi, signal, uniform)
         log_probability = torch.where(events.mask, chosen + decided, torch.zeros_like(chosen)).sum(2)
         return _recorded(events, signal, kept).with_choices(log_probability)
 
-    def _count(
-        self, phi: DesignPoint, energy: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
+    def _count(self, phi: DesignPoint, energy: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Photoelectrons of each cell and the logarithm of their probability, both ``b x n x h``."""
         rate = self.constants.read("photoelectrons_per_MeV", phi, energy) * energy.clamp(min=0)
         rate = rate + self.constants.read("dark_counts", phi, energy)
@@ -258,11 +246,7 @@ class StochasticDigitisation(StochasticSimulator):
         constants, zero = self.constants, torch.zeros_like(signal)
         spread = constants.read("gain", phi, signal) * constants.read("noise", phi, signal)
         if constants.is_off("threshold"):
-            noise = (
-                torch.special.ndtri(uniform[1].clamp(1e-6, 1 - 1e-6))
-                if not constants.is_off("noise")
-                else zero
-            )
+            noise = torch.special.ndtri(uniform[1].clamp(1e-6, 1 - 1e-6)) if not constants.is_off("noise") else zero
             return torch.ones_like(signal, dtype=torch.bool), zero, signal + spread * noise
         distance = signal - constants.read("threshold", phi, signal)
         if constants.is_off("noise"):

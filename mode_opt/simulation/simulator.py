@@ -79,7 +79,8 @@ class BlackBoxSimulator(Simulator):
     def simulate(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None) -> Events:
         """Simulate without derivatives; arguments and result as in `Simulator.forward`."""
 
-    @final
+    # torch declares `forward` as an attribute, which mypy does not let a method be the last word on.
+    @final  # type: ignore[misc]
     def forward(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None) -> Events:
         with torch.no_grad():
             return self.simulate(phi.detach(), primaries.detach(), generator).detach()

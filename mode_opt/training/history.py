@@ -1,7 +1,6 @@
 """``history.csv``: one row a design step."""
 
 import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,7 +47,7 @@ class History:
                 writer = csv.DictWriter(file, self._header())
                 writer.writeheader()
                 writer.writerows(self.rows)
-        os.replace(temporary, self.path)
+        temporary.replace(self.path)
 
     def _header(self) -> list[str]:
         return [*FIRST, *(name for name in self.rows[0] if name not in FIRST)]

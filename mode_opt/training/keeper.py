@@ -1,6 +1,5 @@
 """What happens between two design steps: record, validate, save, stop."""
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,11 +59,8 @@ class Keeper(Callback):
             for optimiser, state in zip(trainer.optimizers, self.states, strict=True):
                 optimiser.load_state_dict(state)
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> int | None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.requests.patient = True
-        return None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -96,7 +92,7 @@ class Keeper(Callback):
         """Replace the checkpoint; a kill at any moment leaves the old or the new one, never a part."""
         temporary = self.checkpoint.with_suffix(".part")
         trainer.save_checkpoint(temporary)
-        os.replace(temporary, self.checkpoint)
+        temporary.replace(self.checkpoint)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.requests.patient = False

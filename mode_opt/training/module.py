@@ -1,7 +1,7 @@
 """The Lightning face of an alternation."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, final
+from typing import Any, cast, final
 
 from lightning import LightningDataModule, LightningModule
 from torch import Tensor, nn
@@ -43,8 +43,8 @@ class OptimisationModule(LightningModule):
         return [build(list(values)) for build, values in zip(self._factories, parameters, strict=True)]
 
     def _optimisers(self) -> Optimisers:
-        reconstruction, design = self.optimizers()  # type: ignore[misc]
-        return Optimisers(reconstruction, design)  # type: ignore[arg-type]
+        reconstruction, design = cast(list[Optimizer], self.optimizers())
+        return Optimisers(reconstruction, design)
 
     def _backward(self, loss: Tensor, inputs: Sequence[nn.Parameter]) -> None:
         self.manual_backward(loss, inputs=list(inputs))

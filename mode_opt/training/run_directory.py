@@ -38,7 +38,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically."""
     temporary = path.with_suffix(path.suffix + ".part")
     temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -50,7 +50,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:

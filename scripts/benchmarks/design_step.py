@@ -19,7 +19,6 @@ import torch
 
 from mode_opt.detectors.sampling_calorimeter import sampling_calorimeter
 from mode_opt.experiment import Alternation, Effort, Experiment, Optimisers
-from mode_opt.simulation import stream
 from mode_opt.training.history import History
 from mode_opt.training.keeper import Keeper
 from mode_opt.training.module import OptimisationModule, Rounds

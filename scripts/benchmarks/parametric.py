@@ -33,9 +33,7 @@ def seconds(count: int, device: str, backward: bool, repeats: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
@@ -44,9 +42,7 @@ def main() -> None:
     print(f"{'device':8s} {'events':>8s} {'forward (events/s)':>20s} {'forward+backward':>20s}")
     for device in ["cpu"] + (["cuda"] if torch.cuda.is_available() else []):
         for count in (1_000, 100_000):
-            rates = [
-                count / seconds(count, device, backward, arguments.repeats) for backward in (False, True)
-            ]
+            rates = [count / seconds(count, device, backward, arguments.repeats) for backward in (False, True)]
             print(f"{device:8s} {count:8d} {rates[0]:20,.0f} {rates[1]:20,.0f}")
 
 

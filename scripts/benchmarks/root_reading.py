@@ -79,9 +79,7 @@ def padded_by_awkward(arrays: ak.Array) -> tuple[torch.Tensor, torch.Tensor]:
     return stacked, torch.arange(HITS) < counts[:, None]
 
 
-def compare(
-    label: str, path: Path, branches: list[str], repeats: int, consumers: tuple[Callable, Callable]
-) -> None:
+def compare(label: str, path: Path, branches: list[str], repeats: int, consumers: tuple[Callable, Callable]) -> None:
     """One row of the table."""
     rates: list[tuple[float, float]] = []
     for repeat in range(repeats + 1):
@@ -150,8 +148,7 @@ def main() -> None:
                 for how in ("arrays", "read", "stream")
             ]
             print(
-                f"{kind + ', ' + str(arguments.entries) + ' entries':34s} "
-                + " ".join(f"{each:>14s}" for each in row)
+                f"{kind + ', ' + str(arguments.entries) + ' entries':34s} " + " ".join(f"{each:>14s}" for each in row)
             )
 
 

@@ -1,6 +1,6 @@
 """Start-up: wall time of commands that answer at once, median of several runs.
 
-    python scripts/benchmarks/start_up.py [--repeats 5]
+python scripts/benchmarks/start_up.py [--repeats 5]
 """
 
 import argparse

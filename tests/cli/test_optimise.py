@@ -123,8 +123,6 @@ def test_a_hundred_thicknesses_keep_the_length(command, tmp_path):
 
 
 def test_a_nan_objective_stops_the_run_and_keeps_the_last_good_state(command, tmp_path):
-    done = command(
-        "optimise", *FAST, "hydra.run.dir=run", "detector.digitisation.gain=nan", check=False
-    )
+    done = command("optimise", *FAST, "hydra.run.dir=run", "detector.digitisation.gain=nan", check=False)
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert "nan" in done.stderr.lower()

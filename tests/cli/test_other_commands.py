@@ -22,7 +22,8 @@ def test_detectors_is_answered_without_the_heavy_imports(command):
 
 
 def test_simulate_writes_events_that_uproot_reads(command, tmp_path):
-    command("simulate", *FAST, "events=500", "output=shower.root", "design.gap_thickness=5", "design.absorber_thickness=2")
+    thicknesses = ("design.gap_thickness=5", "design.absorber_thickness=2")
+    command("simulate", *FAST, "events=500", "output=shower.root", *thicknesses)
     with uproot.open(tmp_path / "shower.root") as file:
         tree = file["events"]
         assert tree.num_entries == 500

@@ -51,7 +51,7 @@ def test_a_wrong_pair_of_simulator_and_estimator(command, tmp_path):
     assert "Pathwise" in done.stderr and "Wall" in done.stderr
 
 
-BLACK_BOX = '''
+BLACK_BOX = """
 from mode_opt import Design, Detector
 from mode_opt.objectives import Resolution
 from mode_opt.reconstruction import CellNetwork
@@ -65,7 +65,7 @@ class Wall(BlackBoxSimulator):
 
 def detector(parameters):
     return Detector("toy", Design(parameters), {"wall": Wall()}, ParticleGun(), CellNetwork.fitting, Resolution())
-'''
+"""
 
 
 def test_debug_shows_the_stack(command):

@@ -120,7 +120,8 @@ def test_objective_contract(kind, designs):
     events = events.reweighted(weight)
     values = objective(events, network(events, phi), phi)
     assert values.shape == (designs,)
-    alone = [objective(events.design(k), network(events.design(k), phi.design(k)), phi.design(k)) for k in range(designs)]
+    parts = [(events.design(k), phi.design(k)) for k in range(designs)]
+    alone = [objective(part, network(part, point), point) for part, point in parts]
     torch.testing.assert_close(values, torch.cat(alone))
     if kind is not cases.DesignCost:
         assert torch.autograd.grad(values.sum(), weight)[0].abs().sum() > 0

@@ -49,9 +49,7 @@ def test_rooms_import_lower_rooms_only():
 
 def test_frameworks_stay_in_their_rooms():
     wrong = [
-        f"{path} imports {name}"
-        for path, room, name in imports()
-        if room not in ONLY.get(name.split(".")[0], {room})
+        f"{path} imports {name}" for path, room, name in imports() if room not in ONLY.get(name.split(".")[0], {room})
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -35,9 +35,7 @@ def test_jagged_hits_are_padded_and_masked(muons):
 
 
 def test_too_many_hits_are_an_error_or_cut_by_choice(muons):
-    with pytest.raises(
-        DataError, match=r"maximum_hits: entry \d+ has 4 hits and 42 of 2421 entries have more than 2"
-    ):
+    with pytest.raises(DataError, match=r"maximum_hits: entry \d+ has 4 hits and 42 of 2421 entries have more than 2"):
         EventAssembler(["met"], ["px"], maximum_hits=2)(muons)
     events = EventAssembler(["met"], ["px"], maximum_hits=2, overflow="truncate")(muons).events
     assert torch.equal(events.hits[0, ..., 0], muons["px"].pad(4)[0][:, :2])

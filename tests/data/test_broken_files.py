@@ -17,13 +17,9 @@ def test_missing_trees_and_branches(hzz, geant4, dimuons):
         RootReader(geant4, ["Energy"])
     with pytest.raises(DataError, match="'edep_inner' is a TH1D, not a tree; trees there: Details"):
         RootReader(f"{geant4}:edep_inner", ["Energy"])
-    with pytest.raises(
-        DataError, match=r"HZZ\.root: no branch 'muon_px' in tree 'events'.*did you mean 'Muon_Px'"
-    ):
+    with pytest.raises(DataError, match=r"HZZ\.root: no branch 'muon_px' in tree 'events'.*did you mean 'Muon_Px'"):
         RootReader(hzz, ["muon_px"])
-    with pytest.raises(
-        DataError, match=r"rntuple.*: no branch 'Moun_pt' in tree 'Events'.*did you mean 'Muon_pt'"
-    ):
+    with pytest.raises(DataError, match=r"rntuple.*: no branch 'Moun_pt' in tree 'Events'.*did you mean 'Muon_pt'"):
         RootReader(dimuons, ["Moun_pt"])
     with pytest.raises(DataError, match=r"no branch 'zzz'.*; there are Electron_Charge, .*, \.\.\."):
         RootReader(hzz, ["zzz"])
@@ -33,9 +29,7 @@ def test_missing_trees_and_branches(hzz, geant4, dimuons):
 def test_unknown_columns_of_cut_aliases_and_keys(where, request):
     path = request.getfixturevalue(where)
     name = {"hzz": "NMuon", "dimuons": "nMuon"}[where]
-    with pytest.raises(
-        DataError, match=rf"no branch 'nmuon' .*needed by cut: 'nmuon==2'.*did you mean '{name}'"
-    ):
+    with pytest.raises(DataError, match=rf"no branch 'nmuon' .*needed by cut: 'nmuon==2'.*did you mean '{name}'"):
         RootReader(path, [name], cut="nmuon==2")
     with pytest.raises(DataError, match=r"no branch 'nothing' .*needed by branches\.x"):
         RootReader(path, {"x": "half"}, aliases={"half": "nothing / 2"})
@@ -80,9 +74,7 @@ def test_damaged_files(hzz, tmp_path):
     path = tmp_path / "damaged.root"
     path.write_bytes(whole[: start + 100] + b"\0" * (size - 100) + whole[start + size :])
     reader = RootReader(path, ["Muon_Py", "Muon_Px"])
-    with pytest.raises(
-        DataError, match=r"damaged\.root: entries 0 to 2421 of Muon_Py, Muon_Px .*may be damaged"
-    ):
+    with pytest.raises(DataError, match=r"damaged\.root: entries 0 to 2421 of Muon_Py, Muon_Px .*may be damaged"):
         reader.read()
     assert len(RootReader(path, ["Muon_Py"]).read()) == 2421
     path = tmp_path / "header.root"
@@ -104,9 +96,7 @@ def holes(tmp_path):
 
 def test_nan_in_a_needed_branch(holes):
     reader = RootReader(holes, ["ok", "bad"], chunk_entries=400)
-    message = (
-        r"holes\.root: tree 'events': branches\.bad \('bad'\): 1 of 400 values are NaN.*first in entry 307"
-    )
+    message = r"holes\.root: tree 'events': branches\.bad \('bad'\): 1 of 400 values are NaN.*first in entry 307"
     with pytest.raises(DataError, match=message):
         reader.read()
     assert len(RootReader(holes, ["ok"]).read()) == 1000
@@ -125,9 +115,7 @@ def test_nan_in_a_jagged_branch_names_the_event(hzz):
 
 
 def test_text_where_numbers_are_needed(zmumu):
-    with pytest.raises(
-        DataError, match=r"Zmumu\.root: tree 'events': branches\.Type \('Type'\) is of type .*string"
-    ):
+    with pytest.raises(DataError, match=r"Zmumu\.root: tree 'events': branches\.Type \('Type'\) is of type .*string"):
         RootReader(zmumu, ["Type"]).read()
     with pytest.raises(DataError, match=r"split\.by: 'Type' is not one number per entry"):
         RootReader(zmumu, ["M"]).split(by=["Type"])[0].read()

@@ -63,9 +63,7 @@ def test_rntuple_and_ttree_answer_alike(both, chunk_entries):
     settings = {"aliases": {"root": "sqrt(energy)"}, "cut": "(root > 1.5) & (ncells != 2)"}
     answers = [RootReader(path, branches, chunk_entries=chunk_entries, **settings).read() for path in both]
     assert 0 < len(answers[0]) < 1000
-    for ttree, rntuple in zip(
-        *([each["e"], each["n"].long(), each["c"].values] for each in answers), strict=True
-    ):
+    for ttree, rntuple in zip(*([each["e"], each["n"].long(), each["c"].values] for each in answers), strict=True):
         assert torch.equal(ttree, rntuple)
     assert torch.equal(answers[0].entry, answers[1].entry)
     assert torch.equal(answers[0]["c"].offsets, answers[1]["c"].offsets)
@@ -128,9 +126,7 @@ def test_aliases_in_a_circle_or_over_a_branch(hzz):
 
 
 def test_what_cannot_be_computed_says_why(hzz):
-    with pytest.raises(
-        DataError, match=r"uproot-HZZ\.root: tree 'events': branches\.x: 'Muon_Px \+ Jet_Px' cannot"
-    ):
+    with pytest.raises(DataError, match=r"uproot-HZZ\.root: tree 'events': branches\.x: 'Muon_Px \+ Jet_Px' cannot"):
         RootReader(hzz, {"x": "Muon_Px + Jet_Px"}).read()
     with pytest.raises(DataError, match="one true-or-false per entry"):
         RootReader(hzz, ["NMuon"], cut="Muon_Px > 10").read()

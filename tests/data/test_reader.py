@@ -72,9 +72,7 @@ def test_masses_of_zmumu_and_their_repetitions(zmumu):
     assert good.read()["M"].mean().item() == pytest.approx(90.4599, abs=1e-4)
     # The first that passes the cut, not the first of the file.
     pairs = RootReader(zmumu, ["Run", "Event"], cut="(Type == 'GG') & (Q1 * Q2 < 0)")
-    events = {
-        tuple(row) for row in zip(*(pairs.read()[name].tolist() for name in ("Run", "Event")), strict=True)
-    }
+    events = {tuple(row) for row in zip(*(pairs.read()[name].tolist() for name in ("Run", "Event")), strict=True)}
     assert len(pairs.unique(["Run", "Event"]).read()) == len(events)
 
 

@@ -54,11 +54,7 @@ def test_workers_share_the_entries(hzz, workers):
     entries = torch.cat([batch.entry for batch in batches])
     whole = reader.read()
     assert torch.equal(entries.sort().values, whole.entry)
-    pairs = {
-        entry: total
-        for batch in batches
-        for entry, total in zip(batch.entry.tolist(), sums(batch), strict=True)
-    }
+    pairs = {entry: total for batch in batches for entry, total in zip(batch.entry.tolist(), sums(batch), strict=True)}
     assert [pairs[entry] for entry in whole.entry.tolist()] == sums(whole)
 
 

@@ -33,9 +33,7 @@ def some_events(designs=2, count=5, width=4, dtype=torch.float32, recorded=True,
 def read_back(path, width, dtype, log_probability=None, design=()):
     names = [*TRUTH, *HITS, "weight", *design, *([log_probability] if log_probability else [])]
     settings = {"weight": "weight", "log_probability": log_probability, "design": design}
-    return EventAssembler(TRUTH, HITS, maximum_hits=width, dtype=dtype, **settings)(
-        RootReader(path, names).read()
-    )
+    return EventAssembler(TRUTH, HITS, maximum_hits=width, dtype=dtype, **settings)(RootReader(path, names).read())
 
 
 @settings(deadline=None, max_examples=25)
@@ -55,9 +53,7 @@ def test_round_trip(designs, count, width, dtype, recorded, jagged, seed):
         design = {"gap": torch.arange(1.0, designs + 1)[:, None], "widths": torch.rand(1, 3)}
         write_events(path, events, TRUTH, HITS, design=design, jagged=jagged)
         assert [file.name for file in path.parent.iterdir()] == ["events.root"]
-        back, columns = read_back(
-            path, width, dtype, "log_probability" if recorded else None, ["gap", "widths"]
-        )
+        back, columns = read_back(path, width, dtype, "log_probability" if recorded else None, ["gap", "widths"])
     rows = (1, designs * count)
     assert torch.equal(back.truth, events.truth.reshape(*rows, 2))
     assert torch.equal(back.hits, events.hits.reshape(*rows, width, 3))
@@ -94,9 +90,7 @@ def test_holes_in_the_mask_close_and_derivatives_are_left_behind(tmp_path):
 
 def test_events_piece_by_piece(tmp_path):
     pieces = [some_events(designs=1, count=count, seed=count) for count in (3, 150_000, 1)]
-    pieces[2] = Events(
-        pieces[2].truth, pieces[2].hits * 0, pieces[2].mask & False, pieces[2].weight, torch.zeros(1, 1)
-    )
+    pieces[2] = Events(pieces[2].truth, pieces[2].hits * 0, pieces[2].mask & False, pieces[2].weight, torch.zeros(1, 1))
     with EventWriter(tmp_path / "e.root", TRUTH, HITS) as writer:
         for piece in pieces:
             writer.write(piece)
@@ -167,12 +161,8 @@ def test_numbers_of_other_programs(tmp_path):
     """A file as a simulation in C++ writes it: integers, counters, big trees of doubles."""
     with uproot.recreate(tmp_path / "g4.root") as file:
         file.mktree("hits", {"event": "i8", "edep": "var * float64", "copy": "var * int32"})
-        file["hits"].extend(
-            {"event": np.arange(3), "edep": [[1.5], [], [2.5, 0.5]], "copy": [[7], [], [8, 9]]}
-        )
+        file["hits"].extend({"event": np.arange(3), "edep": [[1.5], [], [2.5, 0.5]], "copy": [[7], [], [8, 9]]})
     path = tmp_path / "g4.root"
-    columns = RootReader(
-        path, {"id": "event", "e": {"expression": "edep", "unit": "keV"}, "cell": "copy"}
-    ).read()
+    columns = RootReader(path, {"id": "event", "e": {"expression": "edep", "unit": "keV"}, "cell": "copy"}).read()
     events = EventAssembler(["id"], ["e", "cell"])(columns).events
     assert torch.allclose(events.hits[0, 2], torch.tensor([[0.0025, 8], [0.0005, 9]]))

@@ -13,9 +13,7 @@ LAYERS = {"kind": "integer", "start": 3, "bounds": [1, 6]}
 
 def layered(**changes: Any) -> Design:
     thickness = {"start": 2.0, "bounds": [1, 5], "unit": "mm", "size": 6, "when": "index < layers", **changes}
-    return Design(
-        {"layers": LAYERS, "thickness": thickness}, {"length": "sum(thickness)"}, ["length <= 20 mm"]
-    )
+    return Design({"layers": LAYERS, "thickness": thickness}, {"length": "sum(thickness)"}, ["length <= 20 mm"])
 
 
 def test_layers_that_exist() -> None:
@@ -41,9 +39,7 @@ def test_the_number_of_layers_has_a_derivative() -> None:
         length = design.system.assemble(raw)[:, 1:].sum()
         slopes.append(torch.autograd.grad(length, raw["layers"])[0].item())
     assert min(slopes) > 0.1
-    assert torch.trapezoid(torch.tensor(slopes, dtype=torch.float64), counts).item() == pytest.approx(
-        2.0, rel=0.02
-    )
+    assert torch.trapezoid(torch.tensor(slopes, dtype=torch.float64), counts).item() == pytest.approx(2.0, rel=0.02)
 
 
 def test_assign_is_the_inverse_of_concrete() -> None:

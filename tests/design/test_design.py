@@ -124,21 +124,15 @@ def test_far_from_constraints_the_map_is_a_hyperbolic_tangent_per_column() -> No
     design = Design(CALORIMETER["parameters"], {}, ["absorber + gap <= 100 mm"]).double()
     psi = torch.randn(100, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     centre, half = torch.tensor([3.25, 4.25]), torch.tensor([2.75, 3.75])
-    torch.testing.assert_close(
-        design.point(psi).values, centre + half * torch.tanh(psi), rtol=1e-3, atol=1e-3
-    )
+    torch.testing.assert_close(design.point(psi).values, centre + half * torch.tanh(psi), rtol=1e-3, atol=1e-3)
 
 
 def test_the_map_is_the_gradient_of_a_convex_function() -> None:
     """So it is a bijection without dead zones: the Jacobian (in half ranges) is symmetric and positive."""
-    design = Design(
-        CALORIMETER["parameters"], {}, ["absorber + 3 * gap <= 20 mm", "absorber <= 2 * gap"]
-    ).double()
+    design = Design(CALORIMETER["parameters"], {}, ["absorber + 3 * gap <= 20 mm", "absorber <= 2 * gap"]).double()
     half = torch.tensor(design.layout.scale, dtype=torch.float64)
     for psi in torch.cartesian_prod(*[torch.linspace(-4, 4, 9, dtype=torch.float64)] * 2):
-        jacobian = torch.autograd.functional.jacobian(lambda x: design.point(x).values[0] / half, psi[None])[
-            :, 0
-        ]
+        jacobian = torch.autograd.functional.jacobian(lambda x: design.point(x).values[0] / half, psi[None])[:, 0]
         torch.testing.assert_close(jacobian, jacobian.T, rtol=1e-6, atol=1e-9)
         assert float(torch.linalg.eigvalsh(jacobian).min()) > 1e-6
 
@@ -170,10 +164,7 @@ def test_hundred_parameters() -> None:
         ["sum(absorber_thickness) + sum(gap_thickness) <= 400 mm"],
     )
     assert design.psi.shape == (1, 100)
-    psi = (
-        torch.randn(5000, 100, generator=torch.Generator().manual_seed(1))
-        * torch.logspace(-2, 2, 5000)[:, None]
-    )
+    psi = torch.randn(5000, 100, generator=torch.Generator().manual_seed(1)) * torch.logspace(-2, 2, 5000)[:, None]
     psi[::2] = psi[::2].abs()
     phi = design.point(psi)
     length = phi["absorber_thickness"].sum(1) + phi["gap_thickness"].sum(1)
@@ -240,9 +231,7 @@ def test_nearby_fills_its_neighbourhood_and_is_reproducible() -> None:
 def test_latin_hypercube_has_one_point_in_each_slice() -> None:
     design = Design(CALORIMETER["parameters"])
     values = design.nearby(17, 0.2, torch.Generator().manual_seed(5), "latin_hypercube").values[1:].double()
-    slices = (
-        (values - (design().values - torch.tensor([0.55, 0.75]))) / torch.tensor([1.1, 1.5]) * 16
-    ).floor()
+    slices = ((values - (design().values - torch.tensor([0.55, 0.75]))) / torch.tensor([1.1, 1.5]) * 16).floor()
     for column in slices.T:
         assert sorted(column.tolist()) == list(range(16))
 
@@ -285,9 +274,7 @@ def test_fixed_and_linked_parameters() -> None:
     design.assign({"a": 3, "b": 6})
     with pytest.raises(ConfigurationError, match=r"design\.parameters\.a: got 4, .* it is fixed"):
         design.assign({"a": 4})
-    with pytest.raises(
-        ConfigurationError, match=r"design\.parameters\.b: got 4, expected 6 mm, which follows"
-    ):
+    with pytest.raises(ConfigurationError, match=r"design\.parameters\.b: got 4, expected 6 mm, which follows"):
         design.assign({"b": 4})
     nothing = Design({"a": parameters["a"]})
     assert nothing.psi.shape == (1, 0)

@@ -12,8 +12,8 @@ from mode_opt.design import DesignPoint
 from mode_opt.design.affine import Affine, NotAffineError, affine
 from mode_opt.design.expressions import Expression
 from mode_opt.design.kinds import Kind, Scope
-from mode_opt.units import DIMENSIONLESS, parse_unit
 from mode_opt.errors import ConfigurationError
+from mode_opt.units import DIMENSIONLESS, parse_unit
 
 MM, PRICE = parse_unit("mm"), parse_unit("EUR/kg")
 SCOPE = Scope(

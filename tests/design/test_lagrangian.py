@@ -96,9 +96,7 @@ def test_restore_ends_satisfied_not_almost(dtype: torch.dtype) -> None:
 def test_restore_says_when_it_cannot() -> None:
     impossible = Design(NONLINEAR["parameters"], NONLINEAR["derived"], ["area <= 0.001 mm**2"])
     before = impossible.psi.clone()
-    message = (
-        r"design\.constraints\.area: no design found that satisfies it; the nearest has .* limit is 0\.001"
-    )
+    message = r"design\.constraints\.area: no design found that satisfies it; the nearest has .* limit is 0\.001"
     with pytest.raises(ModeOptError, match=message):
         AugmentedLagrangian(impossible.nonlinear_constraints).restore(impossible)
     assert torch.equal(impossible.psi, before)

@@ -34,9 +34,7 @@ def adam(design: Design, target: torch.Tensor, matrix: torch.Tensor, steps: int 
     lagrangian.restore(design)
 
 
-def slsqp(
-    target: np.ndarray, matrix: np.ndarray, limits: list[Any], start: np.ndarray, box: list[Any]
-) -> np.ndarray:
+def slsqp(target: np.ndarray, matrix: np.ndarray, limits: list[Any], start: np.ndarray, box: list[Any]) -> np.ndarray:
     found = minimize(
         lambda x: (x - target) @ matrix @ (x - target), start, bounds=box, method="SLSQP",
         constraints=[{"type": "ineq", "fun": limit} for limit in limits], options={"ftol": 1e-12},
@@ -45,9 +43,7 @@ def slsqp(
     return np.asarray(found.x)
 
 
-@pytest.mark.parametrize(
-    "target", [(3.0, 2.0), (3.0, 6.5), (9.0, 9.0), (5.5, 1.0), (0.1, 4.0), (-3.0, 20.0)], ids=str
-)
+@pytest.mark.parametrize("target", [(3.0, 2.0), (3.0, 6.5), (9.0, 9.0), (5.5, 1.0), (0.1, 4.0), (-3.0, 20.0)], ids=str)
 def test_quadratic_under_linear_constraints(target: tuple[float, float]) -> None:
     matrix = np.array([[1.0, 0.3], [0.3, 0.5]])
     limits = [lambda x: 8 - x.sum(), lambda x: 2 * x[1] - x[0]]

@@ -41,9 +41,7 @@ def test_units_of_bounds_start_and_grid() -> None:
 
 
 def test_arrays() -> None:
-    design = Design(
-        {"b": {"start": [1, 2, 3], "bounds": [0, [2, 3, 4]], "unit": "mm"}, "c": {"start": 1, "size": 2}}
-    )
+    design = Design({"b": {"start": [1, 2, 3], "bounds": [0, [2, 3, 4]], "unit": "mm"}, "c": {"start": 1, "size": 2}})
     assert design()["b"].tolist() == [[1.0, 2.0, 3.0]]
     assert design()["c"].tolist() == [[1.0, 1.0]]
     assert design.concrete()["b"]["value"] == [1.0, 2.0, 3.0]

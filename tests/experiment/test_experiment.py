@@ -99,7 +99,7 @@ def test_calls_are_counted():
 
 
 def test_a_wrong_pair_is_refused_when_the_experiment_is_built():
-    with pytest.raises(ConfigurationError, match="Pathwise.*Counter"):
+    with pytest.raises(ConfigurationError, match=r"Pathwise.*Counter"):
         experiment(Counter(), gradient=Pathwise())
 
 
@@ -148,7 +148,7 @@ def test_bad_effort_is_refused(key, value):
 
 
 def test_bad_verification_effort_is_refused():
-    with pytest.raises(ConfigurationError, match="verification.events: got 3"):
+    with pytest.raises(ConfigurationError, match=r"verification\.events: got 3"):
         VerificationEffort(events=3)
     built = experiment()
     with pytest.raises(ConfigurationError, match="initial and final"):

@@ -118,5 +118,5 @@ def test_a_log_probability_of_minus_infinity_is_an_error_and_no_nan():
 
 
 def test_the_step_must_be_positive():
-    with pytest.raises(ConfigurationError, match="gradient.step"):
+    with pytest.raises(ConfigurationError, match=r"gradient\.step"):
         FiniteDifferences(step=0.0)

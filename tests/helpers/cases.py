@@ -61,7 +61,8 @@ Case = tuple[Callable[[], Any], Callable[[int], DesignPoint], Callable[[int], Ev
 
 
 def plain_point(designs: int) -> DesignPoint:
-    return DesignPoint.of(gain=torch.linspace(0.8, 1.2, designs)[:, None], cut=torch.linspace(1.0, 1.5, designs)[:, None])
+    gain, cut = torch.linspace(0.8, 1.2, designs), torch.linspace(1.0, 1.5, designs)
+    return DesignPoint.of(gain=gain[:, None], cut=cut[:, None])
 
 
 def simulator_cases() -> dict[type, Case]:

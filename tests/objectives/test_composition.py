@@ -29,9 +29,9 @@ def test_weighted_sum_adds_values():
 
 
 def test_weights_and_terms_must_match():
-    with pytest.raises(ConfigurationError, match="objective.weights"):
+    with pytest.raises(ConfigurationError, match=r"objective\.weights"):
         WeightedSum({"x": DesignCost("x")}, {"y": 1.0})
-    with pytest.raises(ConfigurationError, match="objective.scale"):
+    with pytest.raises(ConfigurationError, match=r"objective\.scale"):
         DesignCost("x", scale=0.0)
 
 

@@ -58,7 +58,8 @@ def test_bins_count_the_same_whatever_their_population():
     truth = torch.tensor([1.0] * 9 + [100.0])
     estimate = truth * torch.tensor([1.1] * 9 + [1.5])
     events, belief, phi = case(truth, estimate)
-    value = Resolution(width="rms", bins=[0.5, 10.0, 50.0, 200.0])(events, belief, phi).item()  # the middle bin is empty
+    bins = [0.5, 10.0, 50.0, 200.0]  # the middle one is empty
+    value = Resolution(width="rms", bins=bins)(events, belief, phi).item()
     assert value == pytest.approx((0.1 + 0.5) / 2, rel=1e-5)
 
 

@@ -72,7 +72,7 @@ def test_training_reaches_the_width_of_the_exact_posterior(kind, belief):
 
 def test_the_number_of_cells_must_fit():
     network = CellNetwork(cells=4, parameters=1, features=2)
-    with pytest.raises(ConfigurationError, match="reconstruction.cells: got 4, expected 5"):
+    with pytest.raises(ConfigurationError, match=r"reconstruction\.cells: got 4, expected 5"):
         network(events(), DesignPoint.of(x=1.0))
 
 

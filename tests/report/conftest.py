@@ -41,10 +41,7 @@ def history_columns(steps: int, rng: np.random.Generator) -> dict[str, np.ndarra
         "gap_thickness": gap,
         "constraint/length": LAYERS * (absorber + gap),
         "multiplier/length": approach(0.0, 0.021, step, steps),
-        "gradient_norm": 0.09
-        * np.exp(-2.5 * step / max(steps, 1))
-        * np.exp(0.25 * rng.standard_normal(steps))
-        + 1e-3,
+        "gradient_norm": 0.09 * np.exp(-2.5 * step / max(steps, 1)) * np.exp(0.25 * rng.standard_normal(steps)) + 1e-3,
         "simulator_calls": 2048.0 * (step + 1),
         "seconds": 0.8 * (step + 1),
     }

@@ -118,9 +118,7 @@ def test_parameters(reported: Path) -> None:
     figure, numbers = drawn(figure_parameters(RunDirectory(path))), csv_of(path, "parameters")
     for axes, name in zip(figure.axes, ("absorber_thickness", "gap_thickness"), strict=True):
         part = numbers.where("parameter", name).where("series", "history")
-        np.testing.assert_array_equal(
-            line(axes, "history"), np.stack([part.floats("step"), part.floats("value")], 1)
-        )
+        np.testing.assert_array_equal(line(axes, "history"), np.stack([part.floats("step"), part.floats("value")], 1))
         assert axes.get_ylabel() == f"{name.replace('_', ' ')} [mm]"
     final = numbers.where("series", "final")
     assert final.floats("value").tolist() == [2.3071, 5.6914]
@@ -185,9 +183,7 @@ def test_a_constraint_that_does_not_tell_its_side_is_not_hatched(write_run: Writ
 
 
 @pytest.mark.parametrize(("name", "draw"), [("resolution", figure_resolution), ("bias", figure_bias)])
-def test_resolution_and_bias(
-    name: str, draw: Callable[[RunDirectory], Figure | None], reported: Path
-) -> None:
+def test_resolution_and_bias(name: str, draw: Callable[[RunDirectory], Figure | None], reported: Path) -> None:
     path = reported
     figure, numbers = drawn(draw(RunDirectory(path))), csv_of(path, name)
     for design, label in (("initial", "start design"), ("final", "final design")):
@@ -203,9 +199,7 @@ def test_the_ratio_is_final_over_start(reported: Path) -> None:
     path = reported
     numbers = csv_of(path, "resolution")
     first, last, ratio = (numbers.where("design", name) for name in ("initial", "final", "ratio"))
-    np.testing.assert_allclose(
-        ratio.floats("resolution"), last.floats("resolution") / first.floats("resolution")
-    )
+    np.testing.assert_allclose(ratio.floats("resolution"), last.floats("resolution") / first.floats("resolution"))
     relative = ratio.floats("resolution_standard_error") / ratio.floats("resolution")
     expected = np.hypot(
         *(part.floats("resolution_standard_error") / part.floats("resolution") for part in (first, last))
@@ -234,9 +228,7 @@ def test_detector_is_drawn_to_scale(reported: Path) -> None:
         part = numbers.where("design", design)
         boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
         np.testing.assert_allclose([box.get_x() for box in boxes], part.floats("x_low"))
-        np.testing.assert_allclose(
-            [box.get_width() for box in boxes], part.floats("x_high") - part.floats("x_low")
-        )
+        np.testing.assert_allclose([box.get_width() for box in boxes], part.floats("x_high") - part.floats("x_low"))
         (x0, y0), (x1, y1) = axes.transData.transform([(0.0, 0.0), (100.0, 100.0)])
         assert (x1 - x0) == pytest.approx(y1 - y0, rel=0.01), "one millimetre is as long across as along"
     assert "length 350 mm" in above.get_title(loc="left") and above.get_ylabel() == "across [mm]"

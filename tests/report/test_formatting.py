@@ -29,9 +29,7 @@ def test_an_estimate_is_rounded_to_its_error(value: float, error: float) -> None
     text = formatting.estimate(Estimate(value, error))
     power = re.search(r"× 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)$", text)
     scale = 10.0 ** int(power.group(1).translate(SUPERSCRIPTS)) if power else 1.0
-    shown, shown_error = (
-        float(part) for part in re.findall(r"[-\d.]+", text.replace("−", "-").split("×")[0])
-    )
+    shown, shown_error = (float(part) for part in re.findall(r"[-\d.]+", text.replace("−", "-").split("×")[0]))
     assert shown_error * scale == pytest.approx(error, rel=0.051)
     assert abs(shown * scale - value) <= 0.051 * error + 1e-9 * abs(value)
 

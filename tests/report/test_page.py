@@ -101,9 +101,7 @@ def test_every_word_of_the_run_is_escaped(write_run: WriteRun) -> None:
     result["constraints"][ATTACK] = {"value": 1, "limit": 0, "unit": ATTACK, "satisfied": False}
     result["versions"][ATTACK] = ATTACK
     (path / "result.json").write_text(json.dumps(result))
-    (path / "provenance.json").write_text(
-        json.dumps({"command": ATTACK, ATTACK: {ATTACK: [ATTACK, {"a": ATTACK}]}})
-    )
+    (path / "provenance.json").write_text(json.dumps({"command": ATTACK, ATTACK: {ATTACK: [ATTACK, {"a": ATTACK}]}}))
     (path / ".hydra" / "config.yaml").write_text(f"a: '{ATTACK}</pre>'\n")
     surrogate = {"title": ATTACK, "rows": [{"quantity": ATTACK, "bin": "$x_$", "relative_difference": 0.1}]}
     (path / "surrogate.json").write_text(json.dumps(surrogate | {"notes": [ATTACK]}))
@@ -113,9 +111,7 @@ def test_every_word_of_the_run_is_escaped(write_run: WriteRun) -> None:
 
 
 def test_dollars_are_no_mathematics(write_run: WriteRun) -> None:
-    path = write_run(
-        result={"detector": "x", "status": "finished", "objective": {"name": r"$\bad{ cost $"}}, steps=5
-    )
+    path = write_run(result={"detector": "x", "status": "finished", "objective": {"name": r"$\bad{ cost $"}}, steps=5)
     assert write_report(path).exists()
 
 

@@ -82,9 +82,7 @@ def test_truncated_files_are_named(name: str, write_run: WriteRun) -> None:
         ),
     ],
 )
-def test_wrong_results_are_refused(
-    change: Callable[[dict[str, Any]], Any], message: str, write_run: WriteRun
-) -> None:
+def test_wrong_results_are_refused(change: Callable[[dict[str, Any]], Any], message: str, write_run: WriteRun) -> None:
     with pytest.raises(DataError, match=message):
         RunDirectory(edited(write_run(), "result.json", change))
 
@@ -104,9 +102,7 @@ def test_wrong_results_are_refused(
         (lambda t: t.update(initial="box"), r"initial is 'box', expected a list of shapes"),
     ],
 )
-def test_wrong_drawings_are_refused(
-    change: Callable[[dict[str, Any]], Any], message: str, write_run: WriteRun
-) -> None:
+def test_wrong_drawings_are_refused(change: Callable[[dict[str, Any]], Any], message: str, write_run: WriteRun) -> None:
     with pytest.raises(DataError, match=message):
         RunDirectory(edited(write_run(), "drawing.json", change))
 

@@ -19,9 +19,7 @@ def table_file(path: Path, text: str) -> Path:
 
 @settings(max_examples=30, deadline=None)
 @given(values=st.lists(st.floats(allow_infinity=False) | st.just(float("nan")), min_size=1, max_size=20))
-def test_what_is_written_is_read_back_exactly(
-    values: list[float], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_what_is_written_is_read_back_exactly(values: list[float], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("table") / "t.csv"
     words = [f'word "{index}", two' for index in range(len(values))]
     Table.of_rows(("name", "value"), list(zip(words, values, strict=True))).write(path)

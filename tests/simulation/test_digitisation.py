@@ -19,9 +19,7 @@ from mode_opt.simulation.digitisation import Digitisation, StochasticDigitisatio
 
 def deposits(energy: float, count: int, cells: int = 1, dtype: torch.dtype = torch.float64) -> Events:
     """Events whose cells all hold the same energy."""
-    return Events.of(
-        torch.zeros(1, count, 1, dtype=dtype), torch.full((1, count, cells, 1), energy, dtype=dtype)
-    )
+    return Events.of(torch.zeros(1, count, 1, dtype=dtype), torch.full((1, count, cells, 1), energy, dtype=dtype))
 
 
 def design(**values: float) -> DesignPoint:
@@ -67,18 +65,14 @@ def test_few_photoelectrons_are_biased_as_stated():
     normal = Normal(torch.tensor(0.0), torch.tensor(1.0))
     excess = float(normal.log_prob(torch.tensor(1.0)).exp() - normal.cdf(torch.tensor(-1.0)))
     assert excess == pytest.approx(0.083, abs=5e-4)
-    assert float(sample.mean()) == pytest.approx(
-        1 + excess, abs=4 * float(sample.std()) / 400_000**0.5 + 5e-4
-    )
+    assert float(sample.mean()) == pytest.approx(1 + excess, abs=4 * float(sample.std()) / 400_000**0.5 + 5e-4)
 
 
 def test_saturation_is_linear_for_small_signals_and_never_exceeds_its_level():
     low = digitised(Digitisation(saturation=50.0), deposits(1e-3, 1))
     high = digitised(Digitisation(saturation=50.0), deposits(1e4, 1))
     assert float(low) == pytest.approx(1e-3, rel=1e-4) and float(high) == pytest.approx(50.0)
-    assert float(digitised(Digitisation(saturation=50.0), deposits(50.0, 1))) == pytest.approx(
-        50 * (1 - math.exp(-1))
-    )
+    assert float(digitised(Digitisation(saturation=50.0), deposits(50.0, 1))) == pytest.approx(50 * (1 - math.exp(-1)))
 
 
 def test_the_smooth_gate_keeps_half_at_the_threshold_and_has_the_stated_bias():
@@ -213,17 +207,14 @@ def test_lost_cells_are_masked_and_kept_ones_are_above_the_threshold():
     found = StochasticDigitisation(3.0, 0.3, threshold=1.0)(design(), deposits(1.0, 500, cells=3), seeded())
     assert 0.1 < float(found.mask.double().mean()) < 0.9
     assert (
-        float(found.hits[..., 0][found.mask].min()) >= 1.0
-        and float(found.hits[..., 0][~found.mask].abs().sum()) == 0
+        float(found.hits[..., 0][found.mask].min()) >= 1.0 and float(found.hits[..., 0][~found.mask].abs().sum()) == 0
     )
 
 
 def test_the_derivative_of_the_energies_passes_through_the_score():
     """A differentiable shower before the counter: d E[k^2]/de = N (2 N e + 1), within 4 sigma."""
     energy = torch.full((1, 300_000, 1, 1), 1.5, dtype=torch.double, requires_grad=True)
-    found = StochasticDigitisation(2.0)(
-        design(), Events.of(torch.zeros(1, 300_000, 1).double(), energy), seeded()
-    )
+    found = StochasticDigitisation(2.0)(design(), Events.of(torch.zeros(1, 300_000, 1).double(), energy), seeded())
     assert found.log_probability is not None
     square = (2 * found.hits.detach()).square().sum((2, 3))
     slope = torch.autograd.grad((square * found.log_probability).sum(), energy)[0].flatten()
@@ -264,17 +255,11 @@ def test_any_constants_give_finite_output_and_derivatives(light, noise, gain, cu
 def test_bad_constants_are_refused_in_words():
     with pytest.raises(ConfigurationError, match=r"digitisation.gain: got 0.0, expected a positive number"):
         Digitisation(gain=0.0)
-    with pytest.raises(
-        ConfigurationError, match=r"digitisation.noise: got -1.0, expected a number, 0 or more"
-    ):
+    with pytest.raises(ConfigurationError, match=r"digitisation.noise: got -1.0, expected a number, 0 or more"):
         StochasticDigitisation(1.0, noise=-1.0)
-    with pytest.raises(
-        ConfigurationError, match=r"digitisation.noise: got 0.0, expected noise > 0: a cut without"
-    ):
+    with pytest.raises(ConfigurationError, match=r"digitisation.noise: got 0.0, expected noise > 0: a cut without"):
         StochasticDigitisation(1.0, threshold="cut")
     with pytest.raises(ConfigurationError, match="got 'gian', expected one of gain"):
         Digitisation(gain="gian")(DesignPoint.of(gain=1.0), deposits(1.0, 2), seeded())
-    with pytest.raises(
-        ShapeError, match=r"design parameter gain: got shape \(1, 2\), expected b x 1 or b x 3"
-    ):
+    with pytest.raises(ShapeError, match=r"design parameter gain: got shape \(1, 2\), expected b x 1 or b x 3"):
         Digitisation(gain="gain")(DesignPoint.of(gain=torch.ones(1, 2)), deposits(1.0, 2, cells=3), seeded())

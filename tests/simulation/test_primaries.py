@@ -10,7 +10,8 @@ from mode_opt.simulation import ParticleGun, Recorded
 
 @pytest.mark.parametrize("stratified", [True, False])
 def test_log_uniform_spectrum(stratified):
-    energy = ParticleGun((500.0, 10_000.0), stratified=stratified).sample(50_000, torch.Generator().manual_seed(0)).truth
+    gun = ParticleGun((500.0, 10_000.0), stratified=stratified)
+    energy = gun.sample(50_000, torch.Generator().manual_seed(0)).truth
     assert energy.min() >= 500 and energy.max() <= 10_000
     position = (energy / 500).log() / math.log(20)
     assert position.mean().item() == pytest.approx(0.5, abs=4 * 0.289 / 50_000**0.5)
@@ -57,7 +58,8 @@ def test_bad_spectra_are_refused(energy, spectrum, message):
 
 
 def test_recorded_primaries_are_replayed_with_their_weights():
-    events = Events.of(torch.arange(5.0).reshape(1, 5, 1), torch.zeros(1, 5, 2, 3), weight=torch.arange(5.0).reshape(1, 5))
+    numbers = torch.arange(5.0).reshape(1, 5)
+    events = Events.of(numbers[..., None], torch.zeros(1, 5, 2, 3), weight=numbers)
     replayed = Recorded(events, ["energy"], ["MeV"]).sample(100, torch.Generator().manual_seed(0))
     assert torch.equal(replayed.truth[..., 0], replayed.weight)
     assert set(replayed.weight.unique().tolist()) == {0.0, 1.0, 2.0, 3.0, 4.0}

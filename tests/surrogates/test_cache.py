@@ -64,22 +64,16 @@ def test_a_broken_file_is_fitted_again_with_a_message(
     load(fit, tmp_path)
     if damage in ("truncated", "garbage", "empty"):
         whole = path.read_bytes()
-        path.write_bytes(
-            {"truncated": whole[: len(whole) // 2], "garbage": b"\x00" * 50, "empty": b""}[damage]
-        )
+        path.write_bytes({"truncated": whole[: len(whole) // 2], "garbage": b"\x00" * 50, "empty": b""}[damage])
     else:
-        torch.save(
-            {} if damage == "no weights" else torch.load(path) | {"weights": {"a": torch.ones(1)}}, path
-        )
+        torch.save({} if damage == "no weights" else torch.load(path) | {"weights": {"a": torch.ones(1)}}, path)
     with caplog.at_level(logging.WARNING):
         surrogate, report = load(fit, tmp_path)
     assert fit.calls == 2 and not report.cached and "fitted again" in caplog.text and str(path) in caplog.text
     assert load(fit, tmp_path)[1].cached and surrogate.validation
 
 
-def test_a_folder_that_cannot_be_written_costs_only_the_cache(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_that_cannot_be_written_costs_only_the_cache(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("not a folder")
     fit = Counter()
     with caplog.at_level(logging.WARNING):

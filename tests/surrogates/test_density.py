@@ -19,9 +19,7 @@ from mode_opt.surrogates.training import hold_out
 SLOPE = torch.tensor([[1.0, -0.5], [0.3, 0.8], [-0.7, 0.2], [0.0, 1.1]])
 """d mean / d (thickness, energy) of the four hits."""
 
-FACTOR = torch.tensor(
-    [[0.5, 0.0, 0.0, 0.0], [0.3, 0.4, 0.0, 0.0], [0.1, -0.2, 0.3, 0.0], [-0.2, 0.1, 0.2, 0.6]]
-)
+FACTOR = torch.tensor([[0.5, 0.0, 0.0, 0.0], [0.3, 0.4, 0.0, 0.0], [0.1, -0.2, 0.3, 0.0], [-0.2, 0.1, 0.2, 0.6]])
 """The covariance of the hits is ``FACTOR FACTORᵀ``."""
 
 
@@ -54,9 +52,7 @@ def sample(surrogate: DensitySurrogate, thickness: torch.Tensor, count: int) -> 
     energy = torch.full((1, count, 1), 1.5, dtype=thickness.dtype)
     phi = DesignPoint.of(thickness=torch.ones(1, 1))
     phi = DesignPoint(thickness.reshape(1, 1), phi.layout)
-    return surrogate(phi, Events.of(energy, energy.unsqueeze(3)), torch.Generator().manual_seed(7)).hits[
-        0, :, :, 0
-    ]
+    return surrogate(phi, Events.of(energy, energy.unsqueeze(3)), torch.Generator().manual_seed(7)).hits[0, :, :, 0]
 
 
 def test_it_learns_mean_covariance_and_gradient_of_a_linear_gaussian(fitted: DensitySurrogate) -> None:
@@ -157,9 +153,7 @@ def test_progress_is_reported_and_ends_at_one() -> None:
 
 def test_early_stopping_keeps_the_best_weights() -> None:
     """Few events and many steps: the fit stops long before it has learnt them by heart."""
-    surrogate = model(
-        Training(steps=4000, batch=32, learning_rate=2e-2, weight_decay=0.0, check_every=20, patience=5)
-    )
+    surrogate = model(Training(steps=4000, batch=32, learning_rate=2e-2, weight_decay=0.0, check_every=20, patience=5))
     report = surrogate.fit(*linear_gaussian(10, 6))
     assert report.steps == report.best_step + 100 < 4000
     assert report.held_out_loss == min(held for _, _, held in report.history)
@@ -192,9 +186,7 @@ def test_events_of_the_wrong_shape_are_refused() -> None:
         model(SHORT).fit(phi, primaries, Events.of(events.truth, events.hits, mask))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("steps", 0), ("learning_rate", float("nan")), ("held_out", 1.0)]
-)
+@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("learning_rate", float("nan")), ("held_out", 1.0)])
 def test_settings_that_make_no_sense_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=f"surrogate.training.{name}"):
         Training(**{name: value})

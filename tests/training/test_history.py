@@ -39,7 +39,7 @@ def test_a_history_that_ends_before_the_checkpoint_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds 3 of the 4 steps"):
         History(path, keep=4)
     path.write_text("garbage\n1,2\n")
-    with pytest.raises(DataError, match="history.csv: cannot be read"):
+    with pytest.raises(DataError, match=r"history\.csv: cannot be read"):
         History(path, keep=1)
 
 

@@ -53,9 +53,7 @@ def test_recorded_showers(row):
     10000 showers: 0.7 % statistical error of the resolution, next to 2 to 3.5 % of the recorded one.
     """
     absorber, gap, contained = (float(row[key]) for key in ("absorber_mm", "gap_mm", "containment"))
-    shower = ParametricShower().deposits(
-        point(absorber, gap), electrons(float(row["energy_MeV"]), 10_000), seeded()
-    )
+    shower = ParametricShower().deposits(point(absorber, gap), electrons(float(row["energy_MeV"]), 10_000), seeded())
     energy = shower.gap[0].sum(1)
     profile = (shower.gap + shower.absorber)[0].mean(0)
     depth = (profile * (torch.arange(50) + 0.5)).sum() / profile.sum() * (absorber + gap)
@@ -89,18 +87,12 @@ def test_without_absorber_everything_is_sampled_and_nothing_fluctuates_but_leaka
     hits = calorimeter(point(1e-6, 6.0), electrons(1000.0, 2000), seeded()).hits
     assert float(hits.sum((2, 3)).mean()) == pytest.approx(1000.0, rel=0.005)
     assert float(resolution(hits)) < 0.005
-    assert (
-        float(ParametricShower()(point(4.0, 1e-6), electrons(1000.0, 100), seeded()).hits.sum(2).mean())
-        < 1e-2
-    )
+    assert float(ParametricShower()(point(4.0, 1e-6), electrons(1000.0, 100), seeded()).hits.sum(2).mean()) < 1e-2
 
 
 def test_resolution_of_a_contained_shower_falls_with_the_root_of_the_energy():
     """a / sqrt(E): factor 2 from 1 to 4 GeV, within 5 % (statistics: 0.7 % each)."""
-    values = [
-        resolution(ParametricShower()(point(5.5, 4.0), electrons(e, 10_000), seeded()).hits)
-        for e in (1e3, 4e3)
-    ]
+    values = [resolution(ParametricShower()(point(5.5, 4.0), electrons(e, 10_000), seeded()).hits) for e in (1e3, 4e3)]
     assert float(values[0] / values[1]) == pytest.approx(2.0, rel=0.05)
 
 
@@ -128,10 +120,7 @@ def test_layer_integrals_are_incomplete_gamma_functions(thickness):
     scale = torch.tensor([2.0, 5.0, 8.0], dtype=torch.double).reshape(1, 3, 1)
     shape = torch.tensor([1.2, 3.0, 5.0], dtype=torch.double).reshape(1, 3, 1)
     rate, a = (shape / scale)[0], (shape + 1)[0]
-    exact = [
-        torch.special.gammainc(a, rate * edge.clamp(min=0))
-        for edge in (stack.front, stack.middle, stack.back)
-    ]
+    exact = [torch.special.gammainc(a, rate * edge.clamp(min=0)) for edge in (stack.front, stack.middle, stack.back)]
     in_absorber, in_gap = stack.profile(scale, shape)
     torch.testing.assert_close(in_absorber[0], exact[1] - exact[0], atol=2e-4, rtol=0)
     torch.testing.assert_close(in_gap[0], exact[2] - exact[1], atol=2e-4, rtol=0)
@@ -240,9 +229,7 @@ thickness = st.floats(0.01, 30.0)
     thicknesses=st.tuples(thickness, thickness),
     energy=st.floats(50.0, 5e4),
 )
-def test_any_stack_gives_finite_energies_and_derivatives_that_conserve_energy(
-    absorber, gap, thicknesses, energy
-):
+def test_any_stack_gives_finite_energies_and_derivatives_that_conserve_energy(absorber, gap, thicknesses, energy):
     values = torch.tensor([thicknesses], requires_grad=True)
     phi = DesignPoint(values, point(1.0, 1.0).layout)
     shower = ParametricShower(10, absorber, gap).deposits(phi, electrons(energy, 20), seeded())
@@ -254,9 +241,7 @@ def test_any_stack_gives_finite_energies_and_derivatives_that_conserve_energy(
 
 def test_constants_can_carry_derivatives_for_calibration():
     grain = torch.tensor(0.8, requires_grad=True)
-    hits = ParametricShower(calibration=Calibration(grain=grain))(
-        point(4.0, 4.0), electrons(1e3, 500), seeded()
-    ).hits
+    hits = ParametricShower(calibration=Calibration(grain=grain))(point(4.0, 4.0), electrons(1e3, 500), seeded()).hits
     assert float(torch.autograd.grad(resolution(hits).sum(), grain)[0]) > 0
 
 

@@ -123,18 +123,14 @@ def test_layers_of_held_out_designs_have_the_recorded_means_and_correlations(
         chosen = (phi.values == design).all(1) & (events.truth[:, 0, 0] == 10_000)
         real = sections(events.hits[chosen, 0, :, 0])
         with torch.no_grad():
-            hits = surrogate(
-                point(*design.tolist()), electrons(10_000.0, 8000), torch.Generator().manual_seed(2)
-            ).hits
+            hits = surrogate(point(*design.tolist()), electrons(10_000.0, 8000), torch.Generator().manual_seed(2)).hits
         fake = sections(hits[0, :, :, 0])
         weights = torch.linalg.lstsq(fake[:4000], torch.ones(4000, 1)).solution[:, 0]
         squares["surrogate"].append((fake[4000:] @ weights - 1).square().mean())
         squares["recorded"].append((real @ weights - 1).square().mean())
         squares["sum"].append((real.sum(1) / fake.sum(1).mean() - 1).square().mean())
     rms = {name: float(torch.stack(values).mean().sqrt()) for name, values in squares.items()}
-    assert rms["recorded"] == pytest.approx(
-        rms["surrogate"], rel=0.15 + 2.5 / (2 * 16 * len(squares["sum"])) ** 0.5
-    )
+    assert rms["recorded"] == pytest.approx(rms["surrogate"], rel=0.15 + 2.5 / (2 * 16 * len(squares["sum"])) ** 0.5)
     assert rms["recorded"] < rms["sum"]
 
 
@@ -170,9 +166,7 @@ def test_the_trained_hits_have_the_derivative_of_central_differences(surrogate: 
 
 
 def test_it_is_a_differentiable_simulator_of_fifty_layers(surrogate: DensitySurrogate) -> None:
-    phi = DesignPoint.of(
-        absorber_thickness=torch.tensor([[1.0], [4.5]]), gap_thickness=torch.tensor([[5.0], [2.5]])
-    )
+    phi = DesignPoint.of(absorber_thickness=torch.tensor([[1.0], [4.5]]), gap_thickness=torch.tensor([[5.0], [2.5]]))
     first, second = (surrogate(phi, electrons(2000.0, 7), torch.Generator().manual_seed(s)) for s in (1, 1))
     assert surrogate.promise == Promise.DIFFERENTIABLE and first.hits.shape == (2, 7, 50, 1)
     assert (first.hits >= 0).all() and torch.equal(first.hits, second.hits)
@@ -186,9 +180,7 @@ def test_coordinates_and_back_give_the_hits(recorded: tuple[DesignPoint, Events]
     coordinates, wanted = ShowerCoordinates(), Events.of(events.truth[:500], events.hits[:500])
     condition = coordinates.condition(part, primaries)
     features = coordinates.features(wanted, condition, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(
-        coordinates.events(features, part, primaries).hits, wanted.hits, rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(coordinates.events(features, part, primaries).hits, wanted.hits, rtol=1e-4, atol=1e-4)
 
 
 def test_designs_and_energies_outside_the_recorded_ones_are_refused() -> None:
