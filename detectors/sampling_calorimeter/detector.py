@@ -20,6 +20,8 @@ from .parametric import ParametricShower
 
 CONFIGURATION = Path(__file__).parent / "conf" / "detector" / "sampling_calorimeter.yaml"
 
+DATA = Path(__file__).parent / "data"
+
 WIDTH = 400.0
 """Transverse size of the calorimeter, mm."""
 
@@ -69,9 +71,10 @@ def _build(
         simulators=_simulators(simulators, digitisation, stack),
         primaries=ParticleGun(energy),
         reconstruction=CellNetwork.fitting,
-        objective=Resolution(bins=bins, width="spread"),
+        objective=Resolution(bins=bins, width="rms", bias_gradient=False),
         drawing=partial(draw, **stack),
         description=description,
+        files=[DATA / "em_showers_scan.root"],
     )
 
 

@@ -47,14 +47,10 @@ class ShowerCoordinates(Coordinates):
     def condition(self, phi: DesignPoint, primaries: Events) -> Tensor:
         absorber, gap = thickness(phi, "absorber_thickness"), thickness(phi, "gap_thickness")
         if primaries.hits.shape[2:] != (1, 1):
-            raise ShapeError(
-                "primaries.hits", primaries.hits.shape, "b x n x 1 x 1, the energy of one electron in MeV"
-            )
+            raise ShapeError("primaries.hits", primaries.hits.shape, "b x n x 1 x 1, the energy of one electron in MeV")
         energy = primaries.hits[..., 0, 0]
         _inside("primaries.energy", energy, ENERGIES, "MeV")
-        depth = LAYERS * (
-            absorber / MATERIALS[ABSORBER].radiation_length + gap / MATERIALS[GAP].radiation_length
-        )
+        depth = LAYERS * (absorber / MATERIALS[ABSORBER].radiation_length + gap / MATERIALS[GAP].radiation_length)
         maximum = torch.log(energy / MATERIALS[ABSORBER].critical_energy) - 0.5
         design = [absorber.log(), gap.log(), depth.log(), (gap / absorber).log()]
         columns = [column.expand_as(energy) for column in design]
@@ -99,9 +95,7 @@ def thickness(phi: DesignPoint, name: str) -> Tensor:
 def _inside(key: str, values: Tensor, limits: tuple[float, float], unit: str) -> None:
     low, high = float(values.detach().min()), float(values.detach().max())
     if not torch.isfinite(values.detach()).all():
-        raise NonFiniteError(
-            f"{key}: a value is NaN or infinite; expected {limits[0]:g} to {limits[1]:g} {unit}"
-        )
+        raise NonFiniteError(f"{key}: a value is NaN or infinite; expected {limits[0]:g} to {limits[1]:g} {unit}")
     if low < limits[0] * (1 - TOLERANCE) or high > limits[1] * (1 + TOLERANCE):
         expected = f"{limits[0]:g} to {limits[1]:g} {unit}, where the surrogate was trained"
         raise ConfigurationError(key, low if low < limits[0] * (1 - TOLERANCE) else high, expected)

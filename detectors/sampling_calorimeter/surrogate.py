@@ -131,17 +131,13 @@ def fit_showers(
     """Fit to the designs that are not held out; the report, and which events are held out."""
     held = held_out_designs(phi)
     kept = DesignPoint(phi.values[~held], phi.layout)
-    return surrogate.fit(
-        kept, _rows(primaries, ~held), _rows(events, ~held), seed=seed, progress=progress
-    ), held
+    return surrogate.fit(kept, _rows(primaries, ~held), _rows(events, ~held), seed=seed, progress=progress), held
 
 
 def _training(changes: Mapping[str, Any]) -> Training:
     for key, value in changes.items():
         if key not in vars(TRAINING):
-            raise ConfigurationError(
-                f"surrogate.training.{key}", value, f"one of {', '.join(vars(TRAINING))}"
-            )
+            raise ConfigurationError(f"surrogate.training.{key}", value, f"one of {', '.join(vars(TRAINING))}")
     return Training(**{**vars(TRAINING), **changes})
 
 

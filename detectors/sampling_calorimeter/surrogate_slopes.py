@@ -40,9 +40,7 @@ def recorded_slopes(groups: Groups, points: Tensor, energies: Tensor, degree: in
     residual = (target - design @ solution).square().sum() / (len(target) - design.shape[1])
     covariance = residual * torch.linalg.inv(design.T @ design)
     step, slopes, errors = 1e-3, [], []
-    grid = torch.cat(
-        [points.repeat_interleave(len(energies), 0), energies.repeat(len(points))[:, None]], dim=1
-    )
+    grid = torch.cat([points.repeat_interleave(len(energies), 0), energies.repeat(len(points))[:, None]], dim=1)
     for column in range(2):
         shift = torch.zeros(3, dtype=torch.double)
         shift[column] = step
@@ -61,9 +59,7 @@ def surrogate_slopes(simulator: Simulator, points: Tensor, energies: Tensor, sho
         phi = DesignPoint.of(absorber_thickness=torch.ones(1, 1), gap_thickness=torch.ones(1, 1))
         truth = energies.repeat_interleave(showers // 8).reshape(1, -1, 1)
         generator = stream("cpu", SEED, "surrogate", "slopes", part)
-        hits = simulator(
-            DesignPoint(values, phi.layout), Events.of(truth, truth.unsqueeze(3)), generator
-        ).hits
+        hits = simulator(DesignPoint(values, phi.layout), Events.of(truth, truth.unsqueeze(3)), generator).hits
         total = hits[..., 0].sum(2).unflatten(1, (len(energies), showers // 8))
         resolution = (total.std(2) / total.mean(2)).log().mean(1)
         parts.append(torch.autograd.grad(resolution.sum(), values)[0] * points)

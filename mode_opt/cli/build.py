@@ -106,10 +106,13 @@ def settings_of(configuration: DictConfig) -> Settings:
 def _trainer(configuration: DictConfig) -> Callable[..., Any]:
     """The function that builds the trainer, tried once so that a wrong device is refused before any work."""
     build: Callable[..., Any] = built(configuration.trainer)
+    precision = configuration.trainer.get("precision")
+    if precision not in (None, 32, "32", "32-true"):
+        raise ConfigurationError("trainer.precision", precision, "32-true, the only one that is supported")
     try:
         build(logger=False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False)
     except Exception as error:
-        raise ConfigurationError("trainer", OmegaConf.to_container(configuration.trainer), str(error)) from error
+        raise ConfigurationError("trainer", dict(configuration.trainer), f"one that works here ({error})") from error
     return build
 
 

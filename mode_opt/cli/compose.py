@@ -78,7 +78,9 @@ def overridden(configuration: DictConfig, overrides: list[str]) -> DictConfig:
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or OmegaConf.select(configuration, key, default=configuration) is configuration:
-            raise ConfigurationError("override", text, "key=value with a key of the configuration")
+            raise ConfigurationError("override", text, "key=value with a key of the saved configuration")
+        if isinstance(OmegaConf.select(configuration, key), DictConfig):
+            raise ConfigurationError("override", text, f"a single value such as {key}.NAME=VALUE, not a whole group")
         OmegaConf.update(configuration, key, _value(value))
     return configuration
 

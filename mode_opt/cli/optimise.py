@@ -30,6 +30,9 @@ def main(arguments: list[str]) -> int:
     resumed = [word.partition("=")[2] for word in arguments if word.startswith("resume=")]
     if resumed and resumed[-1] not in ("", "null"):
         return _resume(Path(resumed[-1]), [word for word in arguments if not word.startswith("resume=")])
+    for word in arguments:
+        if word.startswith("hydra.run.dir="):  # before Hydra writes its own files there
+            _refuse_second_run(Path(word.partition("=")[2]))
     register()
     before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = ["mode-opt optimise", *normalised(arguments)]
@@ -45,7 +48,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _task(configuration: DictConfig) -> float:
-    return run(configuration, Path(HydraConfig.get().runtime.output_dir))
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    _refuse_second_run(directory)
+    return run(configuration, directory)
+
+
+def _refuse_second_run(directory: Path) -> None:
+    """A checkpoint of another configuration would be continued as if it were of this one."""
+    if (directory / "checkpoints" / "last.ckpt").exists():
+        expected = f"a folder without a run; continue that one with mode-opt optimise resume={directory}"
+        raise ConfigurationError("hydra.run.dir", str(directory), expected)
 
 
 def _resume(directory: Path, overrides: list[str]) -> int:
@@ -68,7 +80,7 @@ def run(configuration: DictConfig, directory: Path) -> float:
     prepare(directory)
     detector, requests = detector_of(configuration), Requests()
     units = {name: entry["unit"] or "" for name, entry in detector.design.concrete().items()}
-    with listening(requests), _quiet_lightning(), Progress(units, configuration.quiet) as progress:
+    with listening(requests), quiet_lightning(), Progress(units, configuration.quiet) as progress:
         settings = settings_of(configuration)
         begin = time.monotonic()
         experiment = experiment_of(configuration, detector, progress.phase)
@@ -86,7 +98,7 @@ def run(configuration: DictConfig, directory: Path) -> float:
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Silence what Lightning says about data loaders, which here only count steps, and about the hardware."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level

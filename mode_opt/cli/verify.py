@@ -8,6 +8,7 @@ from rich.console import Console
 
 from mode_opt.cli.build import detector_of, experiment_of, settings_of
 from mode_opt.cli.compose import overridden, saved
+from mode_opt.cli.optimise import quiet_lightning
 from mode_opt.design import Design, DesignPoint
 from mode_opt.errors import ConfigurationError, DataError
 from mode_opt.experiment import verify
@@ -28,7 +29,8 @@ def main(arguments: list[str]) -> int:
         configuration.seed = int(configuration.seed) + 1
     configuration = overridden(configuration, arguments[1:])
     entries = _designs(directory)
-    detector, settings = detector_of(configuration), settings_of(configuration)
+    with quiet_lightning():
+        detector, settings = detector_of(configuration), settings_of(configuration)
     with Progress({}, settings.quiet) as progress:
         experiment = experiment_of(configuration, detector, progress.phase)
         points = {name: _point(detector.design, entries, name) for name in ("initial", "final")}

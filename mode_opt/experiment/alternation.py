@@ -18,6 +18,9 @@ from mode_opt.experiment.experiment import Experiment
 from mode_opt.experiment.uncertainty import Estimate, jackknife
 from mode_opt.simulation import stream
 
+BAND_GROUPS = 8
+"""Groups of the jackknife behind the error of each step: enough for the band of a figure, and cheap."""
+
 Backward = Callable[[Tensor, Sequence[nn.Parameter]], None]
 
 
@@ -62,10 +65,13 @@ class Effort:
     def __post_init__(self) -> None:
         for key, value in vars(self).items():
             lowest = 0 if key in ("warm_up", "reconstruction_steps") else 1e-9
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= lowest:
-                raise ConfigurationError(f"effort.{key}", value, "a positive number")
-        if self.events < 2:
-            raise ConfigurationError("effort.events", self.events, "at least 2 events")
+            kinds = int | float if key in ("radius", "clip") else int
+            if isinstance(value, bool) or not isinstance(value, kinds) or not value >= lowest:
+                what = "number" if kinds is not int else "whole number"
+                raise ConfigurationError(f"effort.{key}", value, f"a positive {what}")
+        for key in ("events", "validation_events"):  # of one event there is no standard error
+            if getattr(self, key) < 2:
+                raise ConfigurationError(f"effort.{key}", getattr(self, key), "at least 2 events")
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,8 @@ class Alternation(nn.Module):
         measured: list[Estimate] = []
 
         def observe(events: Events, belief: Distribution, phi: DesignPoint) -> None:
-            measured.append(jackknife(self.experiment.objective, events.design(0), belief, phi.design(0)).estimate())
+            one = jackknife(self.experiment.objective, events.design(0), belief, phi.design(0), BAND_GROUPS)
+            measured.append(one.estimate())
 
         generator = self._stream("design", index)
         objective, penalty = self.experiment.design_loss(self.effort.events, generator, self.reconstruction, observe)

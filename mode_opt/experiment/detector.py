@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mode_opt.design import Design, DesignPoint
@@ -37,6 +38,7 @@ class Detector:
         objective: what the detector is for.
         hit_names: name of each of the ``f`` features of a hit.
         drawing: shapes of one design (``b = 1``), or None.
+        files: data that it rests on; their checksums go into the provenance of a run.
         description: one line for ``mode-opt detectors``.
     """
 
@@ -49,6 +51,7 @@ class Detector:
     hit_names: Sequence[str] = ("deposit",)
     drawing: Callable[[DesignPoint], Sequence[Shape]] | None = None
     description: str = ""
+    files: Sequence[Path] = ()
 
     def __post_init__(self) -> None:
         if not self.simulators:

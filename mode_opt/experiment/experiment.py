@@ -142,4 +142,5 @@ class Experiment(nn.Module):
 
         primaries = self.primaries.sample(count, generator)
         objective = self.gradient.loss(self.simulator, self.design, primaries, score, generator)
-        return objective, self.lagrangian.penalty(self.design()).sum()
+        penalised = bool(self.lagrangian.constraints)
+        return objective, self.lagrangian.penalty(self.design()).sum() if penalised else objective.new_zeros(())

@@ -42,9 +42,11 @@ class VerificationEffort:
 
     def __post_init__(self) -> None:
         for key, value in vars(self).items():
-            lowest = {"events": 100, "batch": 2, "steps": 0}.get(key, 1e-12)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= lowest:
-                raise ConfigurationError(f"verification.{key}", value, f"a number of at least {lowest:g}")
+            lowest = {"events": 100, "batch": 2, "steps": 0, "learning_rate": 1e-12}.get(key, 1)
+            kinds = int | float if key == "learning_rate" else int
+            if isinstance(value, bool) or not isinstance(value, kinds) or not value >= lowest:
+                what = "number of at least" if kinds is not int else "whole number of at least"
+                raise ConfigurationError(f"verification.{key}", value, f"a {what} {lowest:g}")
 
 
 @dataclass(frozen=True, eq=False)

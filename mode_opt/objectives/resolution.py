@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from mode_opt.design import DesignPoint
-from mode_opt.errors import ConfigurationError
+from mode_opt.errors import ConfigurationError, NonFiniteError
 from mode_opt.events import Events
 from mode_opt.objectives.base import Objective
 from mode_opt.objectives.weights import weighted_mean, weighted_quantile
@@ -37,13 +37,22 @@ class Resolution(Objective):
         relative: divide the residual by the truth.
         width: ``spread``, ``rms`` or ``quantile``.
         bins: edges in the truth, in field units; None is one bin for everything.
+        bias_gradient: for ``rms``, whether the bias contributes to the derivative. At fixed weights of a
+            reconstruction, the derivative of the bias says how wrong its calibration is at a displaced design,
+            where it would be calibrated anew; False keeps the bias in the value and leaves it out of the derivative.
 
     Raises:
         ConfigurationError: for an unknown width or edges that do not rise.
+        NonFiniteError: when called, if a design has no event with weight in any bin.
     """
 
     def __init__(
-        self, target: int = 0, relative: bool = True, width: str = "spread", bins: Sequence[float] | None = None
+        self,
+        target: int = 0,
+        relative: bool = True,
+        width: str = "spread",
+        bins: Sequence[float] | None = None,
+        bias_gradient: bool = True,
     ) -> None:
         super().__init__()
         if width not in ("rms", "spread", "quantile"):
@@ -52,6 +61,7 @@ class Resolution(Objective):
         if edges is not None and (len(edges) < 2 or any(a >= b for a, b in pairwise(edges))):
             raise ConfigurationError("objective.bins", bins, "at least two rising edges")
         self.target, self.relative, self.width, self.edges = target, relative, width, edges
+        self.bias_gradient = bias_gradient
 
     def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
         truth = events.truth[..., self.target]
@@ -59,8 +69,11 @@ class Resolution(Objective):
         if self.relative:
             residual = residual / truth
         inside = self._bins(truth.detach()) * events.weight  # k x b x n
-        filled = (inside != 0).any(-1).any(-1)
-        return self._width(residual, inside[filled]).mean(0)
+        filled = (inside != 0).any(-1)  # k x b: of each design, because a weight may empty a bin of one of them
+        if not bool(filled.any(0).all()):
+            raise NonFiniteError("the resolution of a design has no event with weight: simulate more events")
+        width = self._width(residual, torch.where(filled.unsqueeze(-1), inside, 1.0))
+        return (width * filled).sum(0) / filled.sum(0)
 
     def _bins(self, truth: Tensor) -> Tensor:
         """Which event is in which bin, ``k x b x n``; one bin if there are no edges."""
@@ -77,11 +90,11 @@ class Resolution(Objective):
             residual = residual.expand_as(weight)
             high, low = (weighted_quantile(residual, weight, p) for p in (0.841345, 0.158655))
             return (high - low) / 2
-        if self.width == "rms":
-            return _root(weighted_mean(residual**2, weight))
         mean = weighted_mean(residual, weight)
-        spread = _root(weighted_mean((residual - mean.unsqueeze(-1)) ** 2, weight))
-        return spread / (1 + mean) if self.relative else spread
+        variance = weighted_mean((residual - mean.unsqueeze(-1)) ** 2, weight)
+        if self.width == "rms":
+            return _root(variance + (mean if self.bias_gradient else mean.detach()) ** 2)
+        return _root(variance) / (1 + mean) if self.relative else _root(variance)
 
 
 def _root(square: Tensor) -> Tensor:

@@ -40,10 +40,15 @@ def weighted_quantile(values: Tensor, weight: Tensor, probability: float, width:
 
     Returns:
         ``...``.
+
+    Raises:
+        NonFiniteError: if no event has weight.
     """
     order = values.argsort(-1)
     sorted_values = values.gather(-1, order)
     cumulative = weight.expand_as(values).gather(-1, order).cumsum(-1)
+    if bool((cumulative[..., -1] == 0).any()):
+        raise NonFiniteError("a weighted quantile over events has no event with weight: simulate more events")
     upper = cumulative / cumulative[..., -1:]
     lower = torch.cat([torch.zeros_like(upper[..., :1]), upper[..., :-1]], -1)
     low, high = max(probability - width / 2, 0.0), min(probability + width / 2, 1.0)

@@ -71,9 +71,7 @@ def _load(surrogate: Surrogate, path: Path) -> FitReport | None:
     except Exception as error:
         # A broken file can fail in any way that unpickling can; the cure is the same.
         reason = " ".join(str(error).split())[:120]
-        LOG.warning(
-            "%s: not a fitted surrogate (%s: %s); it is fitted again", path, type(error).__name__, reason
-        )
+        LOG.warning("%s: not a fitted surrogate (%s: %s); it is fitted again", path, type(error).__name__, reason)
         return None
     return report
 
@@ -87,9 +85,7 @@ def _save(surrogate: Surrogate, report: FitReport, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Written beside and renamed: nobody ever reads half a file.
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=path.stem, suffix=".part", delete=False
-        ) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
             torch.save(content, file)
         Path(file.name).replace(path)
     except OSError as error:

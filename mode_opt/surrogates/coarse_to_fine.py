@@ -36,9 +36,7 @@ class CoarseToFine(ConditionalDensity):
         ConfigurationError: for blocks that are not positive.
     """
 
-    def __init__(
-        self, blocks: Sequence[int], conditions: int, hidden: int = 48, correlated: int = 12
-    ) -> None:
+    def __init__(self, blocks: Sequence[int], conditions: int, hidden: int = 48, correlated: int = 12) -> None:
         super().__init__(sum(blocks))
         if not blocks or min(blocks) < 1:
             raise ConfigurationError("blocks", list(blocks), "sizes of at least 1")
@@ -77,9 +75,7 @@ class CoarseToFine(ConditionalDensity):
             centre, spread, factor = self._moments(index, coarser)
             u = (part - centre) * torch.exp(-spread)
             if factor is not None:
-                u = torch.linalg.solve_triangular(
-                    factor, u.unsqueeze(2), upper=False, unitriangular=True
-                ).squeeze(2)
+                u = torch.linalg.solve_triangular(factor, u.unsqueeze(2), upper=False, unitriangular=True).squeeze(2)
             noise.append(u)
             volume = volume - spread.sum(1)
             coarser = torch.cat([coarser, part], dim=1)

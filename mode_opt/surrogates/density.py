@@ -61,9 +61,7 @@ class PlainCoordinates(Coordinates):
     def condition(self, phi: DesignPoint, primaries: Events) -> Tensor:
         design = phi.normalised()
         count = primaries.count
-        return torch.cat(
-            [design[:, None].expand(-1, count, -1), primaries.expand(phi.designs).hits.flatten(2)], dim=2
-        )
+        return torch.cat([design[:, None].expand(-1, count, -1), primaries.expand(phi.designs).hits.flatten(2)], dim=2)
 
     def features(self, events: Events, condition: Tensor, generator: torch.Generator | None) -> Tensor:
         if tuple(events.hits.shape[2:]) != self.hits:
@@ -110,16 +108,12 @@ class DensitySurrogate(Surrogate):
             self.register_buffer(f"{name}_scale", torch.ones(size))
         self.density.reset(stream("cpu", 0, "surrogate", "weights"))
 
-    def forward(
-        self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None
-    ) -> Events:
+    def forward(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None) -> Events:
         primaries = primaries.expand(phi.designs)
         condition = self.coordinates.condition(phi, primaries)
         size = (*condition.shape[:2], self.density.features)
         u = torch.randn(size, generator=generator, dtype=condition.dtype, device=condition.device)
-        x = self.density.generate(u.flatten(0, 1), self._scaled(condition).flatten(0, 1)).unflatten(
-            0, size[:2]
-        )
+        x = self.density.generate(u.flatten(0, 1), self._scaled(condition).flatten(0, 1)).unflatten(0, size[:2])
         return self.coordinates.events(x * self.feature_scale + self.feature_mean, phi, primaries)
 
     def fit(
@@ -134,14 +128,10 @@ class DensitySurrogate(Surrogate):
     ) -> FitReport:
         phi, primaries, events = phi.detach(), primaries.expand(phi.designs).detach(), events.detach()
         if events.truth.shape[:2] != primaries.truth.shape[:2]:
-            raise ShapeError(
-                "events", events.truth.shape, f"the b x n of the primaries {tuple(primaries.truth.shape)}"
-            )
+            raise ShapeError("events", events.truth.shape, f"the b x n of the primaries {tuple(primaries.truth.shape)}")
         condition = _finite("designs and primaries", self.coordinates.condition(phi, primaries))
         _finite("hits", events.hits)
-        features = _finite(
-            "features", self.coordinates.features(events, condition, self._stream(seed, "features"))
-        )
+        features = _finite("features", self.coordinates.features(events, condition, self._stream(seed, "features")))
         if not warm:
             self.density.reset(stream("cpu", seed, "surrogate", "weights"))
             self._standardise(condition, features)
@@ -153,15 +143,11 @@ class DensitySurrogate(Surrogate):
             b, n = rows // events.count, rows % events.count
             part = Events.of(events.truth[b, n][None], events.hits[b, n][None], events.mask[b, n][None])
             c = condition[b, n]
-            x = (
-                self.coordinates.features(part, c[None], generator)[0] - self.feature_mean
-            ) / self.feature_scale
+            x = (self.coordinates.features(part, c[None], generator)[0] - self.feature_mean) / self.feature_scale
             weight = events.weight[b, n]
             return -(weight * self.density.log_prob(x, self._scaled(c))).sum() / weight.sum()
 
-        return train(
-            self.density, loss, kept, held, self.training_settings, self._stream(seed, "batches"), progress
-        )
+        return train(self.density, loss, kept, held, self.training_settings, self._stream(seed, "batches"), progress)
 
     def _scaled(self, condition: Tensor) -> Tensor:
         return (condition - self.condition_mean) / self.condition_scale

@@ -49,9 +49,7 @@ class Training:
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"surrogate.training.{name}", getattr(self, name), "more than 0")
         if not 0 < self.held_out < 1:
-            raise ConfigurationError(
-                "surrogate.training.held_out", self.held_out, "a fraction between 0 and 1"
-            )
+            raise ConfigurationError("surrogate.training.held_out", self.held_out, "a fraction between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,7 @@ class FitReport:
         return asdict(self)
 
 
-def hold_out(
-    phi: DesignPoint, count: int, fraction: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def hold_out(phi: DesignPoint, count: int, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Numbers of the ``b * count`` events to train on and of those held out, without a common design.
 
     Equal designs stay together. With fewer than 5 different designs single events are held out.
@@ -114,9 +110,7 @@ def train(
         NonFiniteError: if a loss is NaN or infinite; the module keeps the weights that were best so far.
     """
     start, best = time.monotonic(), _Best(module)
-    optimiser = torch.optim.AdamW(
-        module.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimiser = torch.optim.AdamW(module.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, total_steps=settings.steps + 1, pct_start=0.1
     )

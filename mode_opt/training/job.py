@@ -48,7 +48,6 @@ class Settings:
         loggers: Lightning loggers.
         polish_steps: design steps after parameters with a manufacturing grid, integers and categories were
             moved to values that can be built.
-        files: input files whose checksums go into the provenance.
         quiet: no progress bar.
     """
 
@@ -62,7 +61,6 @@ class Settings:
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     loggers: Sequence[Any] = ()
     polish_steps: int = 30
-    files: Sequence[Path] = ()
     quiet: bool = False
 
 
@@ -95,6 +93,7 @@ class Job:
         self.directory, self.progress, self.requests = directory, progress, requests
         self.start = experiment.design.buildable()
         self.untrained = copy.deepcopy(experiment)
+        self.untrained.simulator.calls.zero_()  # its calls are those of the verification, the probe is the optimisation's
         self.result = Result(directory, names, settings.seed)
         self.timings: dict[str, float] = {"setup": setup_seconds}
         self.reason: str | None = None
@@ -231,7 +230,7 @@ class Job:
             write_json(self.directory / "drawing.json", shapes)
 
     def _provenance(self) -> None:
-        facts = provenance(self.device, self.settings.files)
+        facts = provenance(self.device, self.detector.files)
         facts |= {"seconds": self.timings, "stopped_because": self.reason}
         facts["verification_calls"] = self.untrained.simulator_calls
         write_json(self.directory / "provenance.json", facts)

@@ -55,10 +55,20 @@ class EarlyStopping:
     Attributes:
         patience: validations without improvement before the run ends; None never stops early.
         significance: an improvement counts if it exceeds this many standard errors of the validation.
+
+    Raises:
+        ConfigurationError: for a patience that is no positive whole number, or a negative significance.
     """
 
     patience: int | None = 8
     significance: float = 0.25
+
+    def __post_init__(self) -> None:
+        patience = self.patience
+        if patience is not None and (isinstance(patience, bool) or not isinstance(patience, int) or patience < 1):
+            raise ConfigurationError("early_stopping.patience", patience, "a positive whole number, or null")
+        if not self.significance >= 0:
+            raise ConfigurationError("early_stopping.significance", self.significance, "a number of at least 0")
 
     def exhausted(self, validations: Sequence[tuple[float, float]]) -> bool:
         """Whether the last ``patience`` validations brought no improvement (value and standard error of each)."""

@@ -154,13 +154,13 @@ def test_the_objective_of_a_violated_design_is_reported_without_penalty():
 def test_a_violated_constraint_is_satisfied_at_the_end_and_its_multiplier_is_its_price():
     """The free optimum is x = 3. At x = 2 stationarity of J + λ (x² − 4)/4 gives λ = −J'(2) = 0.1/(10 · 0.1118)."""
     built = reading_experiment(design=thin())
-    effort = Effort(**{**vars(BARE), "events": 4096})
-    outcome = optimise(built, steps=150, effort=effort, verification=QUICK, learning_rates=(1e-9, 0.03))
+    effort = Effort(**{**vars(BARE), "events": 4096, "multiplier_every": 50})
+    outcome = optimise(built, steps=400, effort=effort, verification=QUICK, learning_rates=(1e-9, 0.03))
     last = outcome.history[-1].columns
-    assert last["multiplier/x * x"] == pytest.approx(0.01 / sigma(2.0), rel=0.4)
-    assert last["constraint/x * x"] == pytest.approx(4.0, rel=0.02)
+    assert last["multiplier/x * x"] == pytest.approx(0.01 / sigma(2.0), rel=0.25)
+    assert last["constraint/x * x"] == pytest.approx(4.0, rel=2e-3)
     x = outcome.final["x"]["value"]
-    assert x * x <= 4.0 and x == pytest.approx(2.0, rel=0.02)
+    assert x * x <= 4.0 and x == pytest.approx(2.0, rel=2e-3)
     assert all(value.satisfied for value in built.design.constraints_at().values())
     assert outcome.initial["x"]["value"] == pytest.approx(3.0, rel=1e-4)
 

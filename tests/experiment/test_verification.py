@@ -13,7 +13,6 @@ from mode_opt.reconstruction import Reconstruction, normal
 from mode_opt.simulation import Recorded
 
 
-
 def two(start=1.0, end=3.0):
     return {"initial": one_parameter(start)().detach(), "final": one_parameter(end)().detach()}
 

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 from torch.distributions import Distribution
+from toys import Gauge, gun, one_parameter
 
 from mode_opt.design import Design, DesignPoint
 from mode_opt.events import Events
@@ -10,7 +11,6 @@ from mode_opt.experiment import Experiment
 from mode_opt.objectives import Objective, Resolution
 from mode_opt.reconstruction import Reconstruction, normal
 from mode_opt.simulation import DifferentiableSimulator, PrimarySource, Simulator
-from toys import Gauge, gun, one_parameter
 
 
 class Mirror(DifferentiableSimulator):

@@ -46,6 +46,22 @@ def test_spread_is_sigma_over_mean_and_forgets_a_calibration_error():
     assert shifted.item() == pytest.approx((0.5 * noise).std(correction=0).item(), rel=1e-4)
 
 
+def test_without_its_gradient_the_bias_still_counts_in_the_value():
+    truth = torch.full((5000,), 10.0)
+    noise = torch.randn(5000, generator=torch.Generator().manual_seed(1))
+
+    def derivatives(**arguments):
+        """Of rms² with respect to a common shift of the estimates and to the size of their noise."""
+        shift, size = torch.tensor(1.0, requires_grad=True), torch.tensor(0.5, requires_grad=True)
+        value = Resolution(width="rms", **arguments)(*case(truth, truth + shift + size * noise)).sum()
+        return value.item(), *torch.autograd.grad(value, (shift, size))
+
+    full, frozen = derivatives(), derivatives(bias_gradient=False)
+    assert frozen[0] == pytest.approx(full[0]) == pytest.approx((0.1**2 + 0.05**2) ** 0.5, rel=0.02)
+    assert frozen[1].abs() < 1e-6 and full[1].item() == pytest.approx(0.01 * 1.0 / full[0], rel=0.02)
+    assert frozen[2].item() == pytest.approx(0.01 * 0.5 / full[0], rel=0.05)
+
+
 def test_quantile_width_ignores_tails():
     residual = torch.randn(20_000, generator=torch.Generator().manual_seed(2))
     residual[:20] = 1000.0

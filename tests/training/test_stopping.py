@@ -35,3 +35,18 @@ def test_patience():
     assert stopping.exhausted([(1.0, 0.1), (0.5, 0.1), (0.49, 0.1), (0.51, 0.1)])  # changes below one error
     assert not stopping.exhausted([(1.0, 0.1), (0.5, 0.1), (0.49, 0.1), (0.3, 0.1)])
     assert not EarlyStopping(patience=None).exhausted([(1.0, 0.0)] * 100)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"patience": 0}, "early_stopping.patience: got 0"),
+        ({"patience": -3}, "early_stopping.patience"),
+        ({"patience": 2.5}, "a positive whole number, or null"),
+        ({"significance": -1.0}, "early_stopping.significance"),
+        ({"significance": float("nan")}, "early_stopping.significance"),
+    ],
+)
+def test_bad_patience_is_refused(arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
+        EarlyStopping(**arguments)
