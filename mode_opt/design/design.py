@@ -214,8 +214,8 @@ class Design(nn.Module):
                 (relative) inside.
 
         Raises:
-            ConfigurationError: for an unknown name or a value that breaks a bound or constraint; nothing is
-                changed.
+            ConfigurationError: for an unknown name or a value that breaks a bound or linear constraint; nothing
+                is changed. A nonlinear constraint may be violated, as by the start.
         """
         raw = {name: value.double().cpu() for name, value in self.system.raw(self.psi).items()}
         given = {n: v.get("value") if isinstance(v, Mapping) and "value" in v else v for n, v in values.items()}
@@ -226,7 +226,7 @@ class Design(nn.Module):
                 raise ConfigurationError(key, value, f"a parameter; there are {known}")
             if name not in self.declaration.linked and value is not None:
                 raw[name] = self._raw_value(name, value, raw[name], key)
-        self.system.check(raw, "a design", self.constraints)
+        self.system.check(raw, "a design", [c for c in self.constraints if c.linear])
         self._check_dependent(given, raw)
         self.psi.copy_(self.system.psi(raw).to(self.psi))
 

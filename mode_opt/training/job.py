@@ -93,7 +93,7 @@ class Job:
         self.directory, self.progress, self.requests = directory, progress, requests
         self.start = experiment.design.buildable()
         self.untrained = copy.deepcopy(experiment)
-        self.untrained.simulator.calls.zero_()  # its calls are those of the verification, the probe is the optimisation's
+        self.untrained.simulator.calls.zero_()  # counts the verification; the optimisation has counted the probe
         self.result = Result(directory, names, settings.seed)
         self.timings: dict[str, float] = {"setup": setup_seconds}
         self.reason: str | None = None

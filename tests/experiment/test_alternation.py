@@ -165,6 +165,15 @@ def test_a_violated_constraint_is_satisfied_at_the_end_and_its_multiplier_is_its
     assert outcome.initial["x"]["value"] == pytest.approx(3.0, rel=1e-4)
 
 
+def test_a_start_that_violates_a_nonlinear_constraint_can_be_set_again():
+    """``mode-opt verify`` sets the start of the run from its result; a linear limit still refuses."""
+    design = thin(1.0)
+    design.assign(thin(3.0).concrete())
+    assert design()["x"].item() == pytest.approx(3.0, rel=1e-5)
+    with pytest.raises(ConfigurationError, match="x: got 7"):
+        design.assign({"x": 7.0})
+
+
 def test_finish_goes_from_the_average_to_where_the_constraint_holds():
     built = reading_experiment(design=thin())
     alternation = Alternation(built, BARE)

@@ -48,3 +48,13 @@ def test_common_noise_cancels_in_a_paired_difference():
 
 def test_fewer_events_than_groups():
     assert jackknife(Resolution(width="rms"), *sample(0, count=3), PHI).left_out.numel() == 3
+
+
+def test_each_replica_leaves_out_every_twentieth_event():
+    """Interleaved groups: an order in the events (by energy, by file) does not become a difference of groups."""
+    events, belief = sample(3, count=50)
+    replicas = jackknife(Resolution(width="rms"), events, belief, PHI)
+    for k in (0, 7, 19):
+        rest = torch.arange(50) % 20 != k
+        square = (belief.mean / events.truth - 1)[0, rest, 0].square().mean()
+        assert replicas.left_out[k].item() == pytest.approx(square.sqrt().item(), rel=1e-5)

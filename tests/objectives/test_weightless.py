@@ -19,7 +19,7 @@ def batch(truth, weight=None, cells=1):
     return Events.of(truth, truth.unsqueeze(2).expand(-1, -1, cells, -1).clone(), weight=weight)
 
 
-@pytest.mark.parametrize("objective", [*map(lambda w: Resolution(width=w), WIDTHS), PosteriorBound()])
+@pytest.mark.parametrize("objective", [*(Resolution(width=w) for w in WIDTHS), PosteriorBound()])
 @pytest.mark.parametrize("designs", [1, 2])
 def test_no_event_with_weight_is_an_error_and_no_nan(objective, designs):
     """Also if it is only one of two designs that has none."""
