@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from mode_opt.errors import DataError
+from mode_opt.errors import DataError, NonFiniteError
 from mode_opt.training.history import History
 from mode_opt.training.module import OptimisationModule
 from mode_opt.training.progress import Progress
@@ -87,6 +87,12 @@ class Keeper(Callback):
         trainer.should_stop = self.reason is not None
         self.requests.patient = False
         self.requests.obey()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        # A step that fails changes neither ψ nor the count of steps, and no weight by a number that is not finite:
+        # what is there now is the last good state.
+        if isinstance(exception, NonFiniteError) and self.history.rows:
+            self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
         """Replace the checkpoint; a kill at any moment leaves the old or the new one, never a part."""

@@ -12,9 +12,10 @@ from exact import Reading, reading_experiment, sigma
 from rich.console import Console
 from toys import Gauge, gun, one_parameter
 
+from mode_opt.errors import NonFiniteError
 from mode_opt.experiment import Detector, Effort, Experiment, VerificationEffort
 from mode_opt.experiment.experiment import PROBE
-from mode_opt.objectives import Resolution
+from mode_opt.objectives import Objective, Resolution
 from mode_opt.simulation import DifferentiableSimulator
 from mode_opt.training import Budget, EarlyStopping, History
 from mode_opt.training.job import Job, Settings
@@ -154,3 +155,31 @@ def test_a_run_that_no_longer_improves_stops_and_stays_stopped(tmp_path):
     assert reason == "no improvement in 2 validations"
     job(tmp_path, early_stopping=never, budget=Budget(steps=30)).run()
     assert len(rows(tmp_path)) == 9
+
+
+class Failing(Objective):
+    """A resolution that becomes NaN at the fifth design step, as that of a simulator with a hole would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resolution, self.steps = Resolution(width="rms"), 0
+
+    def forward(self, events, belief, phi):
+        if not torch.is_grad_enabled():  # error bands and validations
+            return self.resolution(events, belief, phi)
+        self.steps += 1
+        return self.resolution(events, belief, phi) * (float("nan") if self.steps == 5 else 1.0)
+
+
+def test_a_nan_in_the_middle_of_a_run_leaves_the_last_good_state(tmp_path):
+    failing = job(tmp_path)
+    failing.experiment.objective = Failing()
+    with pytest.raises(NonFiniteError, match="objective is nan at step 4"):
+        failing.run()
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert int(saved["alternation.steps"]) == 4  # not step 3, where the last regular checkpoint was
+    assert torch.isfinite(saved["alternation.experiment.design.psi"]).all()
+    content = json.loads((tmp_path / "result.json").read_text())
+    assert content["status"] == "failed" and "nan" in content["message"]
+    assert "final" not in content["objective"] and "final" in content["design"]["x"]
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + 4
