@@ -59,7 +59,7 @@ class Effort:
     check_every: int = 10
     validation_events: int = 4096
     memory: int = 50
-    multiplier_every: int = 5
+    multiplier_every: int = 20
     clip: float = 10.0
 
     def __post_init__(self) -> None:

@@ -85,7 +85,9 @@ def optimise(
         if report is not None:
             report(history[-1])
     alternation.finish()
-    calls, final = experiment.simulator_calls, experiment.design.buildable()
+    snapped = experiment.design.snapped()
+    # Rounding alone may break a constraint; without grids, integers and categories there is nothing to move.
+    design = experiment.design if snapped.free_names == experiment.design.free_names else snapped
+    calls, final = experiment.simulator_calls, design.buildable()
     measured = verify(untrained, {"initial": start, "final": final}, verification, seed)
-    design = experiment.design
     return Outcome(design.concrete(start), design.concrete(final), measured, history, calls)

@@ -80,6 +80,7 @@ class Resolution(Objective):
         if self.edges is None:
             return torch.ones_like(truth).unsqueeze(0)
         edges = truth.new_tensor(self.edges).reshape(-1, 1, 1)
+        edges[-1] = torch.nextafter(edges[-1], torch.full_like(edges[-1], torch.inf))  # the last bin is closed
         inside = ((truth >= edges[:-1]) & (truth < edges[1:])).to(truth.dtype)
         if not bool(inside.any()):
             raise ConfigurationError("objective.bins", self.edges, "edges between which there are events")

@@ -126,6 +126,13 @@ def test_bad_settings_are_refused(arguments, message):
         Resolution(**arguments)
 
 
+def test_the_last_bin_is_closed():
+    events, belief, phi = case(torch.tensor([1.0, 2.0]), torch.tensor([1.1, 2.6]))
+    assert Resolution(width="rms", bins=[1.0, 2.0])(events, belief, phi).item() == pytest.approx(
+        (0.1 / 2) ** 0.5, rel=1e-5
+    )
+
+
 def test_no_events_between_the_edges():
     with pytest.raises(ConfigurationError, match="between which there are events"):
         Resolution(bins=[5.0, 6.0])(*case(torch.tensor([1.0]), torch.tensor([1.0])))
