@@ -110,9 +110,13 @@ def test_says_when_nothing_fits() -> None:
 def test_nearest_of_all_by_enumeration(start: list[float], grid: float, slack: float) -> None:
     limit = sum(start) + slack
     design = Design({"x": {"start": start, "bounds": [0.5, 4.5], "grid": grid}}, {}, [f"sum(x) <= {limit!r}"])
-    chosen = design.snapped().concrete()["x"]["value"]
     stock = [k * grid for k in range(1, 12) if 0.5 <= k * grid <= 4.5 + 1e-9]
     feasible = [x for x in itertools.product(stock, repeat=3) if sum(x) <= limit]
+    if not feasible:
+        with pytest.raises(ModeOptError, match="no values on the manufacturing grid"):
+            design.snapped()
+        return
+    chosen = design.snapped().concrete()["x"]["value"]
 
     def distance(x: Any) -> float:
         return sum(abs(p - q) for p, q in zip(x, start, strict=True))
