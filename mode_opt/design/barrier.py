@@ -29,10 +29,8 @@ class BarrierMap:
     a limit :math:`s_i \approx \sigma_i e^{-\mu_i}`, as towards a bound, with derivatives along the face
     unchanged: a design slides along a limit it has met.
 
-    Why not a gauge map (in the spirit of Tabas and Zhang 2022, "Computationally efficient safe reinforcement
-    learning for power systems"): it couples all columns through one radius. On the quadratics of
-    tests/design/test_optimisation two variants of it left Adam 11 % off in a corner, or slow as soon as one
-    column of a hundred met its bound.
+    Not a gauge map (in the spirit of Tabas and Zhang 2022, "Computationally efficient safe reinforcement
+    learning for power systems"), because that couples all columns through one radius.
 
     With :math:`\mu = \mathrm{softplus}(x)`, :math:`s/\sigma = \mathrm{softplus}(-x)` the constraints become
     ``m`` equations for ``x``, solved by Newton's method; derivatives pass through one more Newton step

@@ -126,3 +126,14 @@ def test_a_nan_objective_stops_the_run_and_keeps_the_last_good_state(command, tm
     done = command("optimise", *FAST, "hydra.run.dir=run", "detector.digitisation.gain=nan", check=False)
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert "nan" in done.stderr.lower()
+
+
+def test_a_manufacturing_grid_is_kept_and_its_price_is_quoted(command, tmp_path):
+    grid = "detector.design.parameters.gap_thickness.grid=0.5"
+    command("optimise", *FAST, grid, "hydra.run.dir=run")
+    content = result(tmp_path / "run")
+    assert content["design"]["gap_thickness"]["final"] % 0.5 == pytest.approx(0.0, abs=1e-5)
+    assert content["design"]["absorber_thickness"]["final"] % 0.5 != pytest.approx(0.0, abs=1e-5)
+    assert content["constraints"]["length"]["satisfied"]
+    assert set(content["manufacturing"]["loss"]) == {"value", "standard_error"}
+    assert content["manufacturing"]["design"]["gap_thickness"]["unit"] == "mm"
