@@ -23,6 +23,8 @@ class Events:
         mask: ``b x n x h``, True where a hit is real.
         weight: ``b x n``, 1 unless something says otherwise.
         log_probability: ``b x n``, log-probability of the recorded random choices, or None if none were recorded.
+        controls: ``b x n x c``, sums over the recorded choices of (outcome − mean), whose expectation is zero at
+            every design (control variates for gradient estimators), or None if none were recorded.
 
     Raises:
         ShapeError: if the shapes do not fit each other.
@@ -33,6 +35,7 @@ class Events:
     mask: Tensor
     weight: Tensor
     log_probability: Tensor | None = None
+    controls: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.truth.ndim != 3:
@@ -45,6 +48,8 @@ class Events:
         for name, value in (("weight", self.weight), ("log_probability", self.log_probability)):
             if value is not None and value.shape != events:
                 raise ShapeError(f"Events.{name}", value.shape, f"b x n = {tuple(events)}")
+        if self.controls is not None and (self.controls.ndim != 3 or self.controls.shape[:2] != events):
+            raise ShapeError("Events.controls", self.controls.shape, f"b x n x c with b x n = {tuple(events)}")
 
     @classmethod
     def of(
@@ -67,14 +72,13 @@ class Events:
     @classmethod
     def cat(cls, parts: Sequence["Events"], dim: int = 1) -> Self:
         """Concatenate along designs (``dim=0``) or events (``dim=1``); the numbers of hits must agree."""
-        recorded = [part.log_probability for part in parts if part.log_probability is not None]
-        if recorded and len(recorded) != len(parts):
-            raise ShapeError("Events.log_probability", len(recorded), f"recorded in all {len(parts)} parts or in none")
-        columns = {
-            name: torch.cat([getattr(part, name) for part in parts], dim)
-            for name in ("truth", "hits", "mask", "weight")
-        }
-        return cls(**columns, log_probability=torch.cat(recorded, dim) if recorded else None)
+        columns = {}
+        for name in (f.name for f in fields(cls)):
+            present = [value for part in parts if (value := getattr(part, name)) is not None]
+            if present and len(present) != len(parts):
+                raise ShapeError(f"Events.{name}", len(present), f"recorded in all {len(parts)} parts or in none")
+            columns[name] = torch.cat(present, dim) if present else None
+        return cls(**columns)
 
     @property
     def designs(self) -> int:
@@ -119,7 +123,8 @@ class Events:
         """Weights multiplied by ``factor`` (``b x n``)."""
         return replace(self, weight=self.weight * factor)
 
-    def with_choices(self, log_probability: Tensor) -> Self:
-        """Add the log-probability (``b x n``) of further random choices to the recorded one."""
+    def with_choices(self, log_probability: Tensor, controls: Tensor | None = None) -> Self:
+        """Add the log-probability (``b x n``) of further random choices to the recorded one, and their controls."""
         total = log_probability if self.log_probability is None else self.log_probability + log_probability
-        return replace(self, log_probability=total)
+        known = [value for value in (self.controls, controls) if value is not None]
+        return replace(self, log_probability=total, controls=torch.cat(known, 2) if known else None)

@@ -9,6 +9,7 @@ from mode_opt.design import Design
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
 from mode_opt.gradients.base import GradientEstimator, Score
+from mode_opt.gradients.displaced import both_sides, linear
 from mode_opt.simulation import Promise, Simulator
 
 
@@ -45,15 +46,6 @@ class FiniteDifferences(GradientEstimator):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         psi = design.psi
-        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
-        with torch.no_grad():
-            shifts = self.step * torch.eye(psi.shape[1], dtype=psi.dtype, device=psi.device)
-            values = []
-            for shift in torch.cat([shifts, -shifts]):
-                phi = design.point(psi + shift)
-                common = torch.Generator(psi.device).manual_seed(seed)
-                values.append(score(simulator(phi, primaries, common), phi).mean())
-            above, below = torch.stack(values).chunk(2)
-            slope = (above - below) / (2 * self.step)
-            value = torch.stack(values).mean()
-        return value + (slope * (psi - psi.detach())[0]).sum()
+        shifts = self.step * torch.eye(psi.shape[1], dtype=psi.dtype, device=psi.device)
+        above, below = both_sides(simulator, design, primaries, score, shifts, generator)
+        return linear((above.mean() + below.mean()) / 2, (above - below) / (2 * self.step), psi)

@@ -1,66 +1,73 @@
-"""Derivatives through the weights of the events."""
+"""Derivatives through the probability of what was drawn."""
 
 from typing import final
 
 import torch
-from torch import Tensor
 
-from mode_opt.design import Design
-from mode_opt.errors import SimulationError
+from mode_opt.design import DesignPoint
+from mode_opt.errors import ConfigurationError, SimulationError
 from mode_opt.events import Events
-from mode_opt.gradients.base import GradientEstimator, Score
+from mode_opt.gradients.weighted import WeightedEstimator
 from mode_opt.simulation import Promise, Simulator
+
+BASELINES = ("none", "leave_one_out", "learned")
 
 
 @final
-class ScoreFunction(GradientEstimator):
-    """Each event's weight times ``exp(k (log p − stop_gradient(log p)))``: value 1, derivative ``k ∇ log p``.
+class ScoreFunction(WeightedEstimator):
+    """Each event's weight times ``exp(log p − stop_gradient(log p))``: value 1, derivative ``∇ log p``.
 
-    Every objective that is computed with weights then has its gradient, the parts that act through continuous
-    hits included. Averages are normalised by the sum of weights, which subtracts the batch mean as a baseline
-    but counts the event itself in it, so that the gradient comes out smaller by (n − 1)/n; with
-    ``leave_one_out`` the factor ``k = n/(n − 1)`` undoes that (exactly for means, to order 1/n for functions of
-    means). For an objective that is a plain sum over weights set it to False.
+    Averages are normalised by the sum of weights, which subtracts the batch mean as a baseline but counts the
+    event itself in it, so that the gradient comes out smaller by (n − 1)/n. The baselines:
+
+    - ``leave_one_out`` multiplies by n/(n − 1): exact for means, to order 1/n for functions of means;
+    - ``learned`` subtracts also what a network of the primaries expects of the event;
+    - ``none`` takes the mean back, for comparison: unbiased as well, and much noisier.
 
     Args:
-        leave_one_out: whether ``k = n/(n − 1)`` or 1.
+        baseline: one of these.
+        controls: whether to subtract the recorded controls of the choices, see `WeightedEstimator`.
 
     Raises:
+        ConfigurationError: for an unknown baseline.
         SimulationError: if a stochastic simulator recorded no log-probability, or one that is not finite.
 
     Source: R. J. Williams, Machine Learning 8 (1992) 229; Foerster et al., arXiv 1802.05098 (the weight);
     Kool et al., "Buy 4 REINFORCE samples, get a baseline for free" (2019) (leave-one-out).
     """
 
-    def __init__(self, leave_one_out: bool = True) -> None:
-        self.leave_one_out = leave_one_out
+    def __init__(self, baseline: str = "leave_one_out", controls: bool = True) -> None:
+        if baseline not in BASELINES:
+            raise ConfigurationError("gradient.baseline", baseline, f"one of {', '.join(BASELINES)}")
+        super().__init__(controls, learned=baseline == "learned", centred=baseline != "none")
+        self.baseline = baseline
 
     @property
     def requires(self) -> Promise:
         return Promise.STOCHASTIC
 
-    def loss(
-        self,
-        simulator: Simulator,
-        design: Design,
-        primaries: Events,
-        score: Score,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        phi = design()
+    def factor(self, count: int) -> float:
+        return count / (count - 1) if count > 1 and self.baseline != "none" else 1.0
+
+    def events(
+        self, simulator: Simulator, phi: DesignPoint, primaries: Events, generator: torch.Generator | None
+    ) -> Events:
         events = simulator(phi, primaries, generator)
         if events.log_probability is None and simulator.promise == Promise.STOCHASTIC:
             raise SimulationError(f"{type(simulator).__name__} is stochastic but recorded no log-probability")
-        return score(self.attach(events), phi).mean()
+        return attached(events)
 
-    def attach(self, events: Events) -> Events:
-        """The same events with the derivative of their log-probability in the weights."""
-        recorded = events.log_probability
-        if recorded is None:
-            return events  # a differentiable simulator without choices: nothing to add to the pathwise part
-        if not bool(torch.isfinite(recorded).all()):
-            bad = int((~torch.isfinite(recorded)).sum())
-            raise SimulationError(f"the log-probability of {bad} of {recorded.numel()} events is not finite")
-        count = events.count
-        factor = count / (count - 1) if self.leave_one_out and count > 1 else 1.0
-        return events.reweighted(torch.exp(factor * (recorded - recorded.detach())))
+
+def attached(events: Events) -> Events:
+    """The same events with the derivative of their log-probability in the weights.
+
+    Raises:
+        SimulationError: if a log-probability is not finite.
+    """
+    recorded = events.log_probability
+    if recorded is None:
+        return events  # a differentiable simulator without choices: nothing to add to the pathwise part
+    if not bool(torch.isfinite(recorded).all()):
+        bad = int((~torch.isfinite(recorded)).sum())
+        raise SimulationError(f"the log-probability of {bad} of {recorded.numel()} events is not finite")
+    return events.reweighted(torch.exp(recorded - recorded.detach()))

@@ -1,8 +1,16 @@
 """Simulators: what each promises about its derivatives, how they chain, where primaries come from."""
 
+from mode_opt.simulation.acceptance import Acceptance, Beam, PointSource, UniformBeam
+from mode_opt.simulation.branching import BranchingProgram
 from mode_opt.simulation.chain import Chain
+from mode_opt.simulation.choices import Choices
 from mode_opt.simulation.counted import Counted
+from mode_opt.simulation.edged import Edge, EdgedSimulator
+from mode_opt.simulation.guard import silent_sampling_refused
+from mode_opt.simulation.particles import Children, Deposits, State, Step
 from mode_opt.simulation.primaries import ParticleGun, PrimarySource, Recorded
+from mode_opt.simulation.program import Program
+from mode_opt.simulation.regions import Disc, Polygon, Rectangle, Region
 from mode_opt.simulation.simulator import (
     BlackBoxSimulator,
     DifferentiableSimulator,
@@ -13,15 +21,33 @@ from mode_opt.simulation.simulator import (
 from mode_opt.simulation.streams import stream
 
 __all__ = [
+    "Acceptance",
+    "Beam",
     "BlackBoxSimulator",
+    "BranchingProgram",
     "Chain",
+    "Children",
+    "Choices",
     "Counted",
+    "Deposits",
     "DifferentiableSimulator",
+    "Disc",
+    "Edge",
+    "EdgedSimulator",
     "ParticleGun",
+    "PointSource",
+    "Polygon",
     "PrimarySource",
+    "Program",
     "Promise",
     "Recorded",
+    "Rectangle",
+    "Region",
     "Simulator",
+    "State",
+    "Step",
     "StochasticSimulator",
+    "UniformBeam",
+    "silent_sampling_refused",
     "stream",
 ]

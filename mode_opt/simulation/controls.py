@@ -1,0 +1,111 @@
+"""Control variates of branching programs: weighted sums of what choices deviate from their means."""
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from mode_opt.design import DesignPoint
+from mode_opt.simulation.choices import Chooser, Law, Site, dtype_of
+from mode_opt.simulation.particles import Particles
+
+
+@final
+class Noting(Chooser):
+    """Draws, and keeps what each call of one step drew, if it carries a derivative.
+
+    Attributes:
+        calls: law, outcome and site of each.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Law, Tensor, Site]] = []
+
+    def choose(self, law: Law, site: Site) -> Tensor:
+        outcome = law.draw(site.uniform(dtype_of(law)))
+        if law.depends:
+            self.calls.append((law, outcome, site))
+        return outcome
+
+
+@final
+class ControlSums:
+    """``Σ (x − E[x]) h`` of each event: one sum for each call of a step and each weight h.
+
+    The weights are 1 and the states that tell how much a choice matters (the energy of the particle, say). They are
+    known before the choice is made, so that every sum has mean zero at every design.
+
+    Args:
+        names: of these states.
+        events: number of events.
+        like: gives type and device.
+    """
+
+    def __init__(self, names: tuple[str, ...], events: int, like: Tensor) -> None:
+        self._names = names
+        self._zeros = like.new_zeros(events)
+        self._values: list[Tensor] = []
+        self._slopes: dict[int, Tensor] = {}
+
+    @property
+    def width(self) -> int:
+        """Number of sums so far."""
+        return len(self._values)
+
+    def add(
+        self,
+        number: int,
+        particles: Particles,
+        event: Tensor,
+        residual: Tensor,
+        slope: Tensor | None = None,
+        kept: Tensor | None = None,
+    ) -> None:
+        """Add the residuals of one call.
+
+        Args:
+            number: of the call in its step.
+            particles: the k that made the step, in their state before it.
+            event: of each residual.
+            residual: ``k``, or fewer if only some particles chose; these count with weight 1 only.
+            slope: ``k x d``, derivative of each particle's residual, or None.
+            kept: ``k``, False for particles that do not count.
+        """
+        residual = residual.detach().to(self._zeros.dtype)
+        weights = [torch.ones_like(residual)]
+        complete = residual.numel() == particles.count
+        if complete:
+            weights += [particles.state[name].to(residual.dtype) for name in self._names]
+        elif kept is not None:
+            kept = torch.isin(event, particles.lineages.event[kept])
+        if kept is not None:
+            weights = [weight * kept for weight in weights]
+        first = number * (1 + len(self._names))
+        for column, weight in enumerate(weights, start=first):
+            while column >= len(self._values):
+                self._values.append(self._zeros.clone())
+            self._values[column].index_add_(0, event, residual * weight)
+            if slope is not None:
+                own = slope * weight.unsqueeze(1) if complete else slope
+                sums = self._slopes.setdefault(column, slope.new_zeros(self._zeros.numel(), slope.shape[1]))
+                sums.index_add_(0, particles.lineages.event, own)
+
+    def clear(self, events: Tensor) -> None:
+        """Set the sums of some events to zero."""
+        for value in self._values:
+            value[events] = 0
+
+    def values(self, width: int) -> Tensor:
+        """``events x width``, without derivatives; sums that never occurred are zero."""
+        columns = [*self._values, *(self._zeros for _ in range(width - self.width))]
+        return torch.stack(columns, 1) if columns else self._zeros.new_zeros(self._zeros.numel(), 0)
+
+    def total(self, phi: DesignPoint, owner: Tensor, width: int) -> Tensor:
+        """``events x width`` with their first derivatives; ``owner`` is the design of each event."""
+        values = self.values(width)
+        shift = (phi.values - phi.values.detach())[owner]
+        moved = [
+            value + (self._slopes[column] * shift).sum(1) if column in self._slopes else value
+            for column, value in enumerate(values.unbind(1))
+        ]
+        return torch.stack(moved, 1) if moved else values
