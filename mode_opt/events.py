@@ -72,7 +72,7 @@ class Events:
     @classmethod
     def cat(cls, parts: Sequence["Events"], dim: int = 1) -> Self:
         """Concatenate along designs (``dim=0``) or events (``dim=1``); the numbers of hits must agree."""
-        columns = {}
+        columns: dict[str, Any] = {}
         for name in (f.name for f in fields(cls)):
             present = [value for part in parts if (value := getattr(part, name)) is not None]
             if present and len(present) != len(parts):

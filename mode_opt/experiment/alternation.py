@@ -135,7 +135,7 @@ class Alternation(nn.Module):
 
     def warm_up(self, optimisers: Optimisers, backward: Backward = backward) -> Iterable[int]:
         """Train the reconstruction at the start design; yields the step so that progress can be shown."""
-        for index in range(self.effort.warm_up):
+        for index in range(self.effort.warm_up if self._trainable else 0):
             self._reconstruction_step(optimisers.reconstruction, backward, "warm-up", index)
             yield index
 
@@ -147,7 +147,7 @@ class Alternation(nn.Module):
         """
         index = int(self.steps)
         surprise = math.nan
-        for inner in range(self.effort.reconstruction_steps):
+        for inner in range(self.effort.reconstruction_steps if self._trainable else 0):
             surprise = self._reconstruction_step(optimisers.reconstruction, backward, "reconstruction", index, inner)
         estimate, norm = self._design_step(optimisers.design, backward, index)
         self.steps += 1
@@ -172,6 +172,11 @@ class Alternation(nn.Module):
             self.experiment.design.psi.copy_(self.average)
         self.experiment.lagrangian.restore(self.experiment.design)
         self.average.copy_(self.experiment.design.psi.detach())
+
+    @property
+    def _trainable(self) -> bool:
+        """Whether the reconstruction has anything to learn."""
+        return any(parameter.requires_grad for parameter in self.experiment.reconstruction.parameters())
 
     def _stream(self, *labels: str | int) -> torch.Generator:
         return stream(self.average.device, self.seed, *labels)

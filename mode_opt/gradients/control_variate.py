@@ -10,6 +10,7 @@ from mode_opt.design import Design, DesignPoint
 from mode_opt.errors import ConfigurationError, ShapeError, SimulationError
 from mode_opt.events import Events
 from mode_opt.gradients.base import GradientEstimator, Score
+from mode_opt.gradients.displaced import linear
 from mode_opt.gradients.influence import influence
 from mode_opt.simulation import Promise, Simulator
 from mode_opt.simulation.choices import Recording
@@ -20,8 +21,14 @@ from mode_opt.simulation.running import run
 PULL = 6.0
 """Standard errors from zero at which the mean of a control variate is no chance."""
 
-FEWEST = 100
+JUDGED = 100
 """Events from which on that mean is judged."""
+
+FITTED = 20
+"""Events from which on α can be fitted: a ratio of sums over few events has no variance."""
+
+PARAMETERS = 8
+"""Up to so many parameters each has an α of its own, beyond they share one."""
 
 
 @final
@@ -40,21 +47,22 @@ class ControlVariate(GradientEstimator):
 
     Args:
         twin: a simulator that draws with the same choices, such as a cheap surrogate written as a program; None:
-            the simulator itself. What it draws from other choices, or without any, is noise of its own.
-        alpha: α; None: from a regression on the other half of the events, along one direction in ψ, so that it
-            does not know the event it is used for.
+            the simulator itself. Choices beyond those of the simulator are noise of its own; plain noise
+            (``choices.uniform``) must not stand in the place of a choice.
+        alpha: α; None: from a regression for each parameter on the other half of the events, so that it does not
+            know the event it is used for.
         temperature: of the relaxed outcomes.
 
     Raises:
-        ConfigurationError: for a temperature that is not positive, fewer than 4 events where α is fitted, a twin
-            that draws counts, or a stochastic simulator that is not written in choices.
+        ConfigurationError: for a temperature that is not positive, fewer than 20 events where α is fitted (2 where
+            not), a twin that draws counts, or a stochastic simulator that is not written in choices.
         ShapeError: if the hits of the twin have another shape than those of the simulator.
         SimulationError: if the twin is not smooth.
 
     Source: G. Tucker et al., arXiv 1703.07370; W. Grathwohl et al., arXiv 1711.00123.
     """
 
-    def __init__(self, twin: Simulator | None = None, alpha: float | None = None, temperature: float = 0.5) -> None:
+    def __init__(self, twin: Simulator | None = None, alpha: float | None = None, temperature: float = 1.0) -> None:
         if not temperature > 0:
             raise ConfigurationError("gradient.temperature", temperature, "a positive number")
         self.twin, self.alpha, self.temperature = twin, alpha, temperature
@@ -72,91 +80,113 @@ class ControlVariate(GradientEstimator):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         phi, count = design(), primaries.count
-        fewest = 4 if self.alpha is None else 2
+        fewest = FITTED if self.alpha is None else 2
         if count < fewest:
             raise ConfigurationError("events per step", count, f"at least {fewest} for gradient.alpha={self.alpha}")
         seed = draw_seed(generator, phi.values.device)
         noting = Noting(Recording(count))
         events = run(simulator, phi, primaries, noting, seed)
         recorded = noting.recording.log_probability(phi.values)
-        value, slope, _ = influence(score, events, phi)
-        direction = _signs(design.psi, generator)
-        along_score = along(recorded, design.psi, direction)
-        if along_score is None:
+        value, influences, _ = influence(score, events, phi)
+        if not recorded.requires_grad:
             return value.mean()  # no choice depends on the design: the pathwise part is all
-        twin = self.twin or simulator
-        twins, shared = self._twins(twin, phi, primaries, noting, seed)
-        if twins.hits.shape != events.hits.shape:
-            raise ShapeError("hits of the twin", twins.hits.shape, f"{tuple(events.hits.shape)} as of the simulator")
-        _, _, other = influence(score, events.detach(), phi.detach(), create_graph=True, others=twins)
         weight = events.weight[0].detach()
-        f = slope[0].detach() * weight * count / (count - 1)
-        c = torch.zeros_like(f) if other is None else other[0] * weight
-        centred, along_twin = self._centred(c.detach()), along(c, design.psi, direction)
-        variate = centred * along_score + (0 if along_twin is None else along_twin)
-        reacts = along_twin is not None and bool(along_twin.any())
-        if (shared and not reacts and bool((centred != centred[0]).any())) or _shifted(variate):
-            raise SimulationError(
-                f"{type(twin).__name__} cannot be the twin of a control variate: its events do not follow the relaxed "
-                "choices smoothly (it compares outcomes, as in b > 0.5 or x > t), and the gradient would be biased; "
-                "give gradient.twin a smooth one"
-            )
-        alpha = self._alpha(f * along_score, variate)
-        total = ((f - alpha * centred) * recorded - alpha * c).sum()
-        return value.mean() + total - total.detach()
+        f = influences[0].detach() * weight * count / (count - 1)
+        halves = self._halves(count, phi.values.device, generator)
+        directions = _directions(design.psi, generator)
+        c, shared = self._twin(simulator, noting, events, primaries, phi, score, seed)
+        centred = _centred(c.detach(), halves)
+        along_score, along_twin = (along(values, design.psi, directions) for values in (recorded, c))
+        variates = centred * along_score + along_twin
+        stiff = shared and not bool(along_twin.any()) and bool((c != c[0]).any())
+        if stiff or _shifted(variates):
+            raise SimulationError(_rough(self.twin or simulator))
+        hard = (f * recorded).sum()
+        slope = torch.zeros_like(design.psi[0])
+        for half in halves:
+            alpha = self._alpha((f * along_score)[:, ~half], variates[:, ~half])
+            (part,) = torch.autograd.grad((centred * recorded + c)[half].sum(), design.psi, retain_graph=True)
+            slope = slope - alpha * part[0]
+        return linear(value.mean() + hard - hard.detach(), slope, design.psi)
 
-    def _twins(
-        self, twin: Simulator, phi: DesignPoint, primaries: Events, noting: Noting, seed: int
-    ) -> tuple[Events, bool]:
-        """Events of the twin, and whether it used the noise of the choices."""
+    def _twin(
+        self,
+        simulator: Simulator,
+        noting: Noting,
+        events: Events,
+        primaries: Events,
+        phi: DesignPoint,
+        score: Score,
+        seed: int,
+    ) -> tuple[Tensor, bool]:
+        """c of each event, ``n``, and whether the twin used the noise of the choices."""
         # Explicit derivatives drop out: the design of the twin is a leaf of its own.
         apart = replace(phi, values=phi.values.detach().requires_grad_())
         chooser = Twinned(noting.noise, self.temperature)
-        return run(twin, apart, primaries, chooser, seed), chooser.shared
+        twins = run(self.twin or simulator, apart, primaries, chooser, seed)
+        if twins.hits.shape != events.hits.shape:
+            raise ShapeError("hits of the twin", twins.hits.shape, f"{tuple(events.hits.shape)} as of the simulator")
+        _, _, other = influence(score, events.detach(), phi.detach(), create_graph=True, others=twins)
+        c = torch.zeros_like(events.weight[0]) if other is None else other[0]
+        return c * events.weight[0].detach(), chooser.shared
 
-    def _halves(self, values: Tensor) -> list[Tensor]:
-        """Masks of the halves of the events; of all of them if nothing is fitted."""
-        odd = torch.arange(len(values), device=values.device) % 2 == 1
-        return [torch.ones_like(odd)] if self.alpha is not None else [odd, ~odd]
-
-    def _centred(self, values: Tensor) -> Tensor:
-        """c without its mean over the other events of the same half: it does not know the other half."""
-        centred = values.clone()
-        for half in self._halves(values):
-            size = int(half.sum())
-            centred[half] = (values[half] - values[half].mean()) * size / max(size - 1, 1)
-        return centred
-
-    def _alpha(self, hard: Tensor, variate: Tensor) -> Tensor:
-        """α of each event."""
+    def _halves(self, count: int, device: torch.device, generator: torch.Generator | None) -> list[Tensor]:
+        """Masks of random halves of the events; of all of them if nothing is fitted."""
         if self.alpha is not None:
-            return torch.full_like(hard, self.alpha)
-        alpha = torch.zeros_like(variate)
-        for half in self._halves(variate):
-            x, y = variate[~half] - variate[~half].mean(), hard[~half] - hard[~half].mean()
-            alpha[half] = (x * y).sum() / (x * x).sum().clamp_min(torch.finfo(x.dtype).tiny)
-        return alpha
+            return [torch.ones(count, dtype=torch.bool, device=device)]
+        where = generator.device if generator is not None else "cpu"
+        odd = (torch.randperm(count, generator=generator, device=where) % 2 == 1).to(device)
+        return [odd, ~odd]
+
+    def _alpha(self, hard: Tensor, variates: Tensor) -> Tensor:
+        """α of each direction from the events of the other half, ``m x n'``."""
+        if self.alpha is not None:
+            return hard.new_full((1,), self.alpha)
+        y, x = (values - values.mean(1, keepdim=True) for values in (hard, variates))
+        return (x * y).sum(1) / (x * x).sum(1).clamp_min(torch.finfo(x.dtype).tiny)
 
 
-def _signs(psi: Tensor, generator: torch.Generator | None) -> Tensor:
+def _directions(psi: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Directions in ψ along which α is fitted, ``m x d``: each parameter, or one along all of them."""
+    if psi.shape[1] <= PARAMETERS:
+        return torch.eye(psi.shape[1], dtype=psi.dtype, device=psi.device)
     where = generator.device if generator is not None else "cpu"
     return torch.randint(2, psi.shape, generator=generator, device=where).to(psi) * 2 - 1
 
 
-def along(values: Tensor, psi: Tensor, direction: Tensor) -> Tensor | None:
-    """Derivative of each of ``n`` values along a direction in ψ, ``1 x d``; None if there is none."""
-    weight = torch.ones_like(values).requires_grad_()
+def _centred(values: Tensor, halves: list[Tensor]) -> Tensor:
+    """c without its mean over the other events of the same half: neither the event itself nor the other half."""
+    centred = values.clone()
+    for half in halves:
+        size = int(half.sum())
+        centred[half] = (values[half] - values[half].mean()) * size / (size - 1)
+    return centred
+
+
+def along(values: Tensor, psi: Tensor, directions: Tensor) -> Tensor:
+    """Derivatives of each of ``n`` values along directions in ψ, ``m x d``: ``m x n``."""
+    nothing = values.new_zeros((len(directions), len(values)))
     if not values.requires_grad:
-        return None
+        return nothing
+    weight = torch.ones_like(values).requires_grad_()
     (slope,) = torch.autograd.grad(values, psi, weight, create_graph=True, allow_unused=True)
     if slope is None:
-        return None
+        return nothing
     # The slope is linear in the weights of the values, whatever these are.
-    (derivative,) = torch.autograd.grad((slope * direction).sum(), weight, retain_graph=True)
-    return derivative.detach()
+    rows = [torch.autograd.grad((slope * d).sum(), weight, retain_graph=True)[0] for d in directions]
+    return torch.stack(rows).detach()
 
 
-def _shifted(variate: Tensor) -> bool:
-    """Whether the mean of a control variate is away from zero."""
-    count = len(variate)
-    return count >= FEWEST and bool(variate.mean().abs() > PULL * variate.std() / count**0.5)
+def _shifted(variates: Tensor) -> bool:
+    """Whether the mean of a control variate, ``m x n``, is away from zero."""
+    count = variates.shape[1]
+    error = variates.std(1) / count**0.5
+    return count >= JUDGED and bool((variates.mean(1).abs() > PULL * error).any())
+
+
+def _rough(twin: Simulator) -> str:
+    return (
+        f"{type(twin).__name__} cannot be the twin of a control variate: its events do not follow the relaxed choices "
+        "smoothly (it compares outcomes, as in b > 0.5 or x > t, or draws plain noise in the place of a choice), and "
+        "the gradient would be biased; give gradient.twin a smooth one"
+    )

@@ -12,6 +12,7 @@ from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
 from mode_opt.gradients.base import GradientEstimator, Score
 from mode_opt.gradients.variates import explained_columns
+from mode_opt.gradients.weighted import without_itself
 from mode_opt.simulation import BranchingProgram, Promise, Simulator, Step
 from mode_opt.simulation.choices import Chooser, Lineages, Recording, fork
 from mode_opt.simulation.controls import Noting
@@ -30,7 +31,7 @@ class LineageCredit(GradientEstimator):
     that is not linear in the hits is split: with the influence a of an event and coefficients G of a regression
     of a on S that leaves the event out,
 
-        ``dJ = Σ_i (a_i − G_i·S_i) ∇log p_i + G_i·(Σ_h r_h ∇L_h)_i``,
+        ``dJ = Σ_i w_i ((a_i − G_i·S_i) ∇log p_i + G_i·(Σ_h r_h ∇L_h)_i)``,
 
     which is unbiased for any G that does not know event i. The first term has the batch mean as baseline (leave
     one out); in the second, each choice has as baseline what particles leave on average from that step on, in
@@ -40,7 +41,8 @@ class LineageCredit(GradientEstimator):
     Needs ``n x (cells x features + steps) x d`` numbers.
 
     Raises:
-        ConfigurationError: if the simulator does not begin with a branching program, or that is continuous.
+        ConfigurationError: if the simulator does not begin with a branching program, or that is continuous; for
+            a single event.
 
     Source: docs/gradients.md; the decomposition of rewards by causality is that of R. S. Sutton et al.,
     NeurIPS 1999 (policy gradients), along a tree instead of a path.
@@ -71,6 +73,8 @@ class LineageCredit(GradientEstimator):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         self.check(simulator)
+        if primaries.count < 2:
+            raise ConfigurationError("events per step", primaries.count, "at least 2: the baseline is that of the others")
         phi, count_ = design(), primaries.count
         seed = draw_seed(generator, phi.values.device)
         program, *later = parts(simulator)
@@ -85,8 +89,10 @@ class LineageCredit(GradientEstimator):
         count(simulator, count_)
         weight = events.weight.detach().clone().requires_grad_()
         value = score(replace(events, weight=weight), phi)
-        (influence,) = torch.autograd.grad(value.sum(), weight, retain_graph=True)
-        per_event, through = credits.derivative(influence[0], sums)
+        (influence,) = torch.autograd.grad(value.sum(), weight, retain_graph=True, allow_unused=True)
+        if influence is None:
+            return value.mean()  # an objective of the design alone
+        per_event, through = credits.derivative(influence[0], weight[0].detach(), sums)
         shift = phi.values - phi.values.detach()
         surrogate = (through * shift).sum()
         if events.log_probability is not None:  # of the later parts
@@ -151,18 +157,18 @@ class Credits(SteppingAction):
         self._credit.index_put_((event, cell), owed, accumulate=True)
         self._deposits[-1].index_put_((event % 2, cell), value, accumulate=True)
 
-    def derivative(self, influence: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight of each event's later choices ``n``, and dJ/dφ through the choices of the program, ``d``."""
-        events = influence.numel()
-        weight = influence * (events / (events - 1) if events > 1 else 1.0)
-        coefficients = explained_columns(influence * events, sums, events)
+    def derivative(self, influence: Tensor, weight: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """What each event's later choices count ``n``, and dJ/dφ through the choices of the program, ``d``."""
+        own, share = without_itself(weight), weight / weight.sum()
+        counts = influence * weight * own
+        coefficients = explained_columns(influence * weight.sum(), sums, influence.numel())
         if coefficients is None:
-            return weight, weight @ self._score
-        coefficients = coefficients / events
-        linear = (coefficients * (sums - sums.mean(0))).sum(1) * events / (events - 1)
-        through = (weight - linear) @ self._score
+            return counts, counts @ self._score
+        coefficients = coefficients * share.unsqueeze(1)
+        linear = (coefficients * (sums - share @ sums)).sum(1) * own
+        through = (counts - linear) @ self._score
         through = through + torch.einsum("nc,ncd->d", coefficients, self._credit.flatten(1, 2))
-        return weight, through - self._baseline(coefficients)
+        return counts, through - self._baseline(coefficients)
 
     def _baseline(self, coefficients: Tensor) -> Tensor:
         """``Σ_i V_i ∇log p_i`` over all steps of all particles."""

@@ -52,7 +52,7 @@ class MeasureValued(WeightedEstimator):
             if isinstance(part, BranchingProgram):
                 self._refuse(type(part).__name__, "any number of choices an event")
 
-    def factor(self, count: int) -> float:
+    def factor(self, weight: Tensor) -> float:
         return 1.0
 
     def events(

@@ -3,6 +3,7 @@
 from typing import final
 
 import torch
+from torch import Tensor
 
 from mode_opt.design import DesignPoint
 from mode_opt.events import Events
@@ -39,7 +40,7 @@ class PrunedAlternative(WeightedEstimator):
     def requires(self) -> Promise:
         return Promise.STOCHASTIC
 
-    def factor(self, count: int) -> float:
+    def factor(self, weight: Tensor) -> float:
         return 1.0  # what an alternative gains its event loses: the mean is not moved
 
     def events(

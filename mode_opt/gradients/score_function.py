@@ -3,11 +3,12 @@
 from typing import final
 
 import torch
+from torch import Tensor
 
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError, SimulationError
 from mode_opt.events import Events
-from mode_opt.gradients.weighted import WeightedEstimator
+from mode_opt.gradients.weighted import WeightedEstimator, without_itself
 from mode_opt.simulation import Promise, Simulator
 
 BASELINES = ("none", "leave_one_out", "learned")
@@ -18,9 +19,9 @@ class ScoreFunction(WeightedEstimator):
     """Each event's weight times ``exp(log p − stop_gradient(log p))``: value 1, derivative ``∇ log p``.
 
     Averages are normalised by the sum of weights, which subtracts the batch mean as a baseline but counts the
-    event itself in it, so that the gradient comes out smaller by (n − 1)/n. The baselines:
+    event itself in it, so that its part comes out smaller by 1 − w/Σw, (n − 1)/n for equal weights. The baselines:
 
-    - ``leave_one_out`` multiplies by n/(n − 1): exact for means, to order 1/n for functions of means;
+    - ``leave_one_out`` divides by that: exact for means, to order 1/n for functions of means;
     - ``learned`` subtracts also what a network of the primaries expects of the event;
     - ``none`` takes the mean back, for comparison: unbiased as well, and much noisier.
 
@@ -29,7 +30,7 @@ class ScoreFunction(WeightedEstimator):
         controls: whether to subtract the recorded controls of the choices, see `WeightedEstimator`.
 
     Raises:
-        ConfigurationError: for an unknown baseline.
+        ConfigurationError: for an unknown baseline; for a single event with a baseline, which is about the others.
         SimulationError: if a stochastic simulator recorded no log-probability, or one that is not finite.
 
     Source: R. J. Williams, Machine Learning 8 (1992) 229; Foerster et al., arXiv 1802.05098 (the weight);
@@ -46,8 +47,8 @@ class ScoreFunction(WeightedEstimator):
     def requires(self) -> Promise:
         return Promise.STOCHASTIC
 
-    def factor(self, count: int) -> float:
-        return count / (count - 1) if count > 1 and self.baseline != "none" else 1.0
+    def factor(self, weight: Tensor) -> Tensor | float:
+        return without_itself(weight) if self.baseline != "none" else 1.0
 
     def events(
         self, simulator: Simulator, phi: DesignPoint, primaries: Events, generator: torch.Generator | None
@@ -55,6 +56,9 @@ class ScoreFunction(WeightedEstimator):
         events = simulator(phi, primaries, generator)
         if events.log_probability is None and simulator.promise == Promise.STOCHASTIC:
             raise SimulationError(f"{type(simulator).__name__} is stochastic but recorded no log-probability")
+        if primaries.count < 2 and self.baseline != "none" and events.log_probability is not None:
+            expected = f"at least 2 for gradient.baseline={self.baseline}, which is a matter of the other events"
+            raise ConfigurationError("events per step", primaries.count, expected)
         return attached(events)
 
 

@@ -116,6 +116,7 @@ class _Decided(Law):
 
     def __init__(self, law: Law, forced: Tensor, value: Tensor) -> None:
         super().__init__(**law.named)
+        self.parameters = law.parameters
         self._law, self._forced, self._value = law, forced, value
 
     @property

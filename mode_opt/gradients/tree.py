@@ -132,9 +132,9 @@ class Exploration(SteppingAction):
             tag = self._choose(particles, tag)
         for number, (law, outcome, site) in enumerate(self._step.calls):
             residual = (law.encode(outcome) - law.expected).flatten()
-            mine = site.lineages.event.flatten()
-            self.controls.add(number, particles, mine, residual, self._local.slope(residual))
-            self.subtree_controls.add(number, particles, mine, residual, kept=tag)
+            owner = particles.owner(site)
+            self.controls.add(number, particles, owner, residual, self._local.slope(residual))
+            self.subtree_controls.add(number, particles, owner, residual, kept=tag)
         return discrete(step), {"subtree": tag}
 
     def tally(self, event: Tensor, cell: Tensor, value: Tensor, labels: Mapping[str, Tensor]) -> None:
@@ -145,7 +145,7 @@ class Exploration(SteppingAction):
         """Let the candidates of this step race; returns who belongs to a kept subtree now."""
         found, slopes, owners = [], [], []
         for law, outcome, site in self._step.calls:
-            owner = _owner(particles, site.lineages)
+            owner = particles.owner(site)
             if site.word.ndim > 1 and site.word.shape[1:].numel() > 1:
                 raise SimulationError(
                     f"{type(law).__name__} in step(): got {tuple(site.word.shape)} choices that depend on the design, "
@@ -172,7 +172,7 @@ class Exploration(SteppingAction):
         self._names = tuple(particles.state)
         for name, value in particles.state.items():
             self._put(f"state {name}", event, value)
-        lineages = {"key": particles.lineages.key, "counter": counter, "births": particles.births}
+        lineages = {"key": particles.lineages.key, "counter": counter, "steps": particles.steps}
         for name, value in lineages.items():
             self._put(name, event, value)
 
@@ -192,7 +192,7 @@ class Exploration(SteppingAction):
         state = {name: kept[f"state {name}"] for name in self._names}
         changes = Candidates(*(kept[f"change {name}"] for name in Candidates.__dataclass_fields__))
         slope = kept["slope"] * self._race.total[event].unsqueeze(1).to(kept["slope"].dtype)
-        return Slots(event, Particles(lineages, state, kept["births"]), replace(changes, event=number), slope)
+        return Slots(event, Particles(lineages, state, kept["steps"]), replace(changes, event=number), slope)
 
 
 @final
@@ -213,16 +213,8 @@ class Repetition(Untallied):
     def settle(self, particles: Particles, step: Step) -> tuple[Step, Mapping[str, Tensor]]:
         for number, (law, outcome, site) in enumerate(self._step.calls):
             residual = (law.encode(outcome) - law.expected).flatten()
-            self.controls.add(number, particles, site.lineages.event.flatten(), residual)
+            self.controls.add(number, particles, particles.owner(site), residual)
         return discrete(step), particles.inherited
-
-
-def _owner(particles: Particles, lineages: Lineages) -> Tensor:
-    """Which particle each stream belongs to."""
-    if lineages.key.numel() == particles.count:
-        return torch.arange(particles.count, device=lineages.key.device)
-    order = particles.lineages.key.argsort()
-    return order[torch.searchsorted(particles.lineages.key[order], lineages.key.flatten())]
 
 
 def _no_slots(event: Tensor, scale: Tensor) -> Slots:

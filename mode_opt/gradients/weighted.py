@@ -48,8 +48,8 @@ class WeightedEstimator(GradientEstimator):
         """
 
     @abstractmethod
-    def factor(self, count: int) -> float:
-        """By how much the derivative of the weights is to be scaled inside an average over ``count`` events."""
+    def factor(self, weight: Tensor) -> Tensor | float:
+        """By how much the derivative of each of the weights ``1 x m`` is to be scaled inside an average over all."""
 
     @final
     def loss(
@@ -63,14 +63,16 @@ class WeightedEstimator(GradientEstimator):
         phi = design()
         events = self.events(simulator, phi, primaries, generator)
         constant = events.weight.detach()
-        scaled = constant + self.factor(primaries.count) * (events.weight - constant)
+        scaled = constant + self.factor(constant) * (events.weight - constant)
         value = score(replace(events, weight=scaled), phi)
         if not self.centred:
             value = value + value.detach() * (events.weight.sum() / constant.sum() - 1)
         columns = self._columns(events, primaries)
-        if columns is None or not scaled.requires_grad:
+        if columns is None or not (scaled.requires_grad and value.requires_grad):
             return value.mean()
-        (influence,) = torch.autograd.grad(value.sum(), scaled, retain_graph=True)
+        (influence,) = torch.autograd.grad(value.sum(), scaled, retain_graph=True, allow_unused=True)
+        if influence is None:
+            return value.mean()  # an objective of the design alone
         fitted = explained(influence[0, : primaries.count] * constant.sum(), columns, primaries.count)
         if fitted is None:
             return value.mean()
@@ -85,3 +87,12 @@ class WeightedEstimator(GradientEstimator):
             learned = features_of_primaries(primaries)
             columns.append(learned.repeat(events.count // primaries.count, 1))
         return torch.cat(columns, 1) if columns else None
+
+
+def without_itself(weight: Tensor) -> Tensor:
+    """``1/(1 − w_i/Σw)``: an event's distance from the mean of all, times this, is that from the mean of the others.
+
+    An event without others (of weight 0) keeps the factor 1.
+    """
+    others = weight.sum(-1, keepdim=True) - weight
+    return torch.where(others > 0, weight.sum(-1, keepdim=True) / others, torch.ones_like(weight))

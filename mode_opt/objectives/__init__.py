@@ -4,6 +4,7 @@ from mode_opt.objectives.base import Objective
 from mode_opt.objectives.composition import DesignCost, WeightedSum
 from mode_opt.objectives.information import PosteriorBound
 from mode_opt.objectives.resolution import Resolution
+from mode_opt.objectives.significance import Significance, discovery_significance
 from mode_opt.objectives.weights import weighted_mean, weighted_quantile
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "Objective",
     "PosteriorBound",
     "Resolution",
+    "Significance",
     "WeightedSum",
+    "discovery_significance",
     "weighted_mean",
     "weighted_quantile",
 ]

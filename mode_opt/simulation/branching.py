@@ -124,7 +124,7 @@ class BranchingProgram(Program):
             SimulationError: if there are more particles than ``capacity``, or still some after ``max_steps``.
         """
         hits = phi.values.new_zeros((owner.numel() * self.cells, self.features))
-        for _ in range(self.max_steps):
+        for number in range(self.max_steps + 1):
             if particles.count == 0:
                 return hits.reshape(owner.numel(), self.cells, self.features)
             if particles.count > self.capacity:
@@ -132,6 +132,8 @@ class BranchingProgram(Program):
                     f"{type(self).__name__}: {particles.count} particles in {owner.numel()} events exceed the "
                     f"capacity of {self.capacity}; raise simulator.capacity or simulate fewer events in one call"
                 )
+            if number == self.max_steps:
+                break
             rows = action.rows(phi, owner[particles.lineages.event])
             choices = Choices(particles.lineages, action.chooser(particles))
             step, labels = action.settle(particles, self.step(rows, particles.state, choices))
@@ -149,6 +151,12 @@ class BranchingProgram(Program):
             event = event[deposits.particle]
             labels = {name: value[deposits.particle] for name, value in labels.items()}
         value = deposits.value if deposits.value.ndim == 2 else deposits.value.unsqueeze(1)
+        outside = (deposits.cell < 0) | (deposits.cell >= self.cells)
+        if bool(outside.any()):  # it would land in another event
+            raise SimulationError(
+                f"{type(self).__name__}: got a deposit in cell {int(deposits.cell[outside][0])}, expected cells 0 to "
+                f"{self.cells - 1}"
+            )
         action.tally(event, deposits.cell, value, labels)
         index = event * self.cells + deposits.cell
         return hits.index_add(0, index, value) if value.requires_grad else hits.index_add_(0, index, value)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mode_opt.design import DesignPoint
 from mode_opt.simulation.choices import Chooser, Law, Site, dtype_of
+from mode_opt.simulation.choices.recording import COLUMNS
 from mode_opt.simulation.particles import Particles
 
 
@@ -56,39 +57,34 @@ class ControlSums:
         self,
         number: int,
         particles: Particles,
-        event: Tensor,
+        owner: Tensor,
         residual: Tensor,
         slope: Tensor | None = None,
         kept: Tensor | None = None,
     ) -> None:
-        """Add the residuals of one call.
+        """Add the residuals of one call; calls beyond the first `COLUMNS` of a step share the last sums.
 
         Args:
             number: of the call in its step.
             particles: the k that made the step, in their state before it.
-            event: of each residual.
-            residual: ``k``, or fewer if only some particles chose; these count with weight 1 only.
-            slope: ``k x d``, derivative of each particle's residual, or None.
+            owner: which of them each residual belongs to.
+            residual: of any number of choices.
+            slope: ``k x d``, derivative of the sum of each particle's residuals, or None.
             kept: ``k``, False for particles that do not count.
         """
         residual = residual.detach().to(self._zeros.dtype)
-        weights = [torch.ones_like(residual)]
-        complete = residual.numel() == particles.count
-        if complete:
-            weights += [particles.state[name].to(residual.dtype) for name in self._names]
-        elif kept is not None:
-            kept = torch.isin(event, particles.lineages.event[kept])
+        event = particles.lineages.event
+        one = torch.ones_like(event, dtype=residual.dtype)
+        weights = [one, *(particles.state[name].to(residual.dtype) for name in self._names)]
         if kept is not None:
             weights = [weight * kept for weight in weights]
-        first = number * (1 + len(self._names))
-        for column, weight in enumerate(weights, start=first):
+        for column, weight in enumerate(weights, start=min(number, COLUMNS - 1) * len(weights)):
             while column >= len(self._values):
                 self._values.append(self._zeros.clone())
-            self._values[column].index_add_(0, event, residual * weight)
+            self._values[column].index_add_(0, event[owner], residual * weight[owner])
             if slope is not None:
-                own = slope * weight.unsqueeze(1) if complete else slope
                 sums = self._slopes.setdefault(column, slope.new_zeros(self._zeros.numel(), slope.shape[1]))
-                sums.index_add_(0, particles.lineages.event, own)
+                sums.index_add_(0, event, slope * weight.unsqueeze(1))
 
     def clear(self, events: Tensor) -> None:
         """Set the sums of some events to zero."""

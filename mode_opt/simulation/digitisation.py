@@ -10,7 +10,9 @@ from torch import Tensor
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError, ShapeError
 from mode_opt.events import Events
-from mode_opt.simulation.simulator import DifferentiableSimulator, StochasticSimulator
+from mode_opt.simulation.choices import Choices
+from mode_opt.simulation.program import Program
+from mode_opt.simulation.simulator import DifferentiableSimulator
 
 Constant = float | str
 """A number, or the name of the design parameter (scalar, or one value per cell) that holds it."""
@@ -157,27 +159,23 @@ def _root(count: Tensor) -> Tensor:
 
 
 @final
-class StochasticDigitisation(StochasticSimulator):
-    """Poisson photoelectrons and hard zero suppression; the log-probability of the random choices is
-    recorded.
+class StochasticDigitisation(Program):
+    """Poisson photoelectrons and hard zero suppression, as random choices.
 
-    With e the deposited energy of a cell (hit feature 0, MeV), rate ``r = N e + d``, z standard normal::
+    With e the deposited energy of a cell (hit feature 0, MeV), rate ``r = N e + d``, z' a normal number::
 
-        k ~ Poisson(r)                                      recorded: k ln r - r - ln k! x = gain S (1 -
-        exp(-k / (N S)))                    (gain k / N without saturation) kept with probability Phi((x -
-        threshold) / (gain noise)); recorded: its logarithm, or that of the loss x + gain noise z' if kept, z'
-        normal, given that x + gain noise z' exceeds the threshold
+        k ~ Poisson(r)                          a choice
+        x = gain S (1 - exp(-k / (N S)))        (gain k / N without saturation)
+        kept ~ Bernoulli(Phi((x - threshold) / (gain noise)))                     a choice
+        x + gain noise z', if kept, with z' given that the sum exceeds the threshold
 
-    so that the hits and the mask are distributed as for noise followed by a hard cut. The counts are drawn
-    from detached rates and enter as values: ``d log p`` carries the derivative with respect to whatever moves
-    the rate (the energies of a differentiable shower, N, d), and, with noise, that of the threshold. What
-    remains, gain and the truncated noise given the choices, is pathwise. Without noise the cut is a function
-    of the counts and of the threshold alone: then a threshold or gain that is a design parameter would carry
-    no derivative through the cut, and is refused. (torch.poisson hands back a zero gradient without a word;
-    nothing here relies on it.)
+    so that the hits and the mask are distributed as for noise followed by a hard cut. The choices carry the
+    derivative with respect to whatever moves the rate (the energies of a differentiable shower, N, d), and, with
+    noise, that of the threshold. What remains, gain and the truncated noise given the choices, is pathwise.
+    Without noise the cut is a function of the counts and of the threshold alone: then a threshold or gain that is
+    a design parameter would carry no derivative through the cut, and is refused.
 
-    Lost cells have mask False and zeros in all features. The log-probability is summed over the cells and
-    added to what the events already carry.
+    Lost cells have mask False and zeros in all features.
 
     Args:
         photoelectrons_per_MeV: N.
@@ -217,22 +215,14 @@ class StochasticDigitisation(StochasticSimulator):
             expected = f"noise > 0: a cut without noise has no derivative with respect to {', '.join(moving)}"
             raise ConfigurationError("digitisation.noise", noise, expected)
 
-    def forward(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None = None) -> Events:
-        events = primaries.expand(phi.designs)
-        count, chosen = self._count(phi, _energies(events), generator)
-        signal = self._signal(phi, count)
-        uniform = torch.rand((2, *signal.shape), generator=generator, dtype=signal.dtype, device=signal.device)
-        kept, decided, signal = self._suppress(phi, signal, uniform)
-        log_probability = torch.where(events.mask, chosen + decided, torch.zeros_like(chosen)).sum(2)
-        return _recorded(events, signal, kept).with_choices(log_probability)
-
-    def _count(self, phi: DesignPoint, energy: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Photoelectrons of each cell and the logarithm of their probability, both ``b x n x h``."""
-        rate = self.constants.read("photoelectrons_per_MeV", phi, energy) * energy.clamp(min=0)
-        rate = rate + self.constants.read("dark_counts", phi, energy)
-        count = torch.poisson(rate.detach(), generator=generator)
-        safe = torch.where(rate > 0, rate, torch.ones_like(rate))
-        return count, torch.where(rate > 0, count * safe.log() - safe - (count + 1).lgamma(), -rate)
+    def run(self, phi: DesignPoint, primaries: Events, choices: Choices) -> Events:
+        energy, constants = _energies(primaries), self.constants
+        rate = constants.read("photoelectrons_per_MeV", phi, energy) * energy.clamp(min=0)
+        rate = rate + constants.read("dark_counts", phi, energy)
+        # A padded hit chooses nothing: its count is certain.
+        count = choices.poisson(torch.where(primaries.mask, rate, torch.zeros_like(rate)))
+        kept, signal = self._suppress(phi, self._signal(phi, count), choices)
+        return _recorded(primaries, signal, kept)
 
     def _signal(self, phi: DesignPoint, count: Tensor) -> Tensor:
         """Noiseless output for a number of photoelectrons."""
@@ -241,20 +231,20 @@ class StochasticDigitisation(StochasticSimulator):
             energy = saturated(energy, self.constants.read("saturation", phi, count))
         return energy * self.constants.read("gain", phi, count)
 
-    def _suppress(self, phi: DesignPoint, signal: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mask, logarithm of the probability of each decision, and output of each cell."""
-        constants, zero = self.constants, torch.zeros_like(signal)
+    def _suppress(self, phi: DesignPoint, signal: Tensor, choices: Choices) -> tuple[Tensor, Tensor]:
+        """Which cells are kept, and their output."""
+        constants, every = self.constants, torch.ones_like(signal, dtype=torch.bool)
         spread = constants.read("gain", phi, signal) * constants.read("noise", phi, signal)
+        quiet, cells = constants.is_off("noise"), signal.shape[2]
         if constants.is_off("threshold"):
-            noise = torch.special.ndtri(uniform[1].clamp(1e-6, 1 - 1e-6)) if not constants.is_off("noise") else zero
-            return torch.ones_like(signal, dtype=torch.bool), zero, signal + spread * noise
+            return every, signal if quiet else signal + spread * choices.normal(cells, dtype=signal.dtype)
         distance = signal - constants.read("threshold", phi, signal)
-        if constants.is_off("noise"):
-            return distance > 0, zero, signal
+        if quiet:
+            return distance > 0, signal
         above = distance / spread
-        kept = uniform[0] < torch.special.ndtr(above.detach())
-        decided = torch.special.log_ndtr(torch.where(kept, above, -above))
+        probability = torch.special.ndtr(above)
+        kept = choices.bernoulli(probability) > 0.5
         # Given that it is kept, the noise exceeds -above: its upper tail is uniform in (0, Phi(above)).
-        tail = (uniform[1] * torch.special.ndtr(above)).clamp(min=1e-30)
+        tail = (choices.uniform(cells, dtype=signal.dtype) * probability).clamp(min=1e-30)
         noise = -torch.special.ndtri(torch.where(kept, tail.clamp(max=1 - 1e-6), torch.full_like(tail, 0.5)))
-        return kept, decided, signal + spread * noise
+        return kept, signal + spread * noise

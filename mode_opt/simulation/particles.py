@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mode_opt.errors import SimulationError
-from mode_opt.simulation.choices import Lineages, hashed
+from mode_opt.simulation.choices import Lineages, Site, hashed
 
 State = Mapping[str, Tensor]
 """Named properties of k particles, each ``k x ...``: energy, position, kind."""
@@ -68,13 +68,13 @@ class Particles:
     Attributes:
         lineages: event and stream of each.
         state: theirs.
-        births: child groups that each stream has gone through: the ordinal of its next child.
+        steps: that each stream has made; the keys of children depend on it, and not on who else has children.
         inherited: labels that a particle hands to its children, ``k x ...``; they belong to the estimator.
     """
 
     lineages: Lineages
     state: State
-    births: Tensor
+    steps: Tensor
     inherited: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -87,7 +87,7 @@ class Particles:
         return Particles(
             self.lineages.flat(index),
             {name: value[index] for name, value in self.state.items()},
-            self.births[index],
+            self.steps[index],
             {name: value[index] for name, value in self.inherited.items()},
         )
 
@@ -95,13 +95,24 @@ class Particles:
         """The same particles with other labels."""
         return replace(self, inherited=inherited)
 
+    def owner(self, site: Site) -> Tensor:
+        """Which of the k particles makes each choice of a site, flat; the site may belong to some of them only."""
+        if site.lineages.key.numel() == self.count:
+            index = torch.arange(self.count, device=site.word.device)
+        else:
+            # Event and key together are unique, the key alone need not be.
+            mine = hashed(self.lineages.key, self.lineages.event)
+            order = mine.argsort()
+            index = order[torch.searchsorted(mine[order], hashed(site.lineages.key, site.lineages.event))]
+        return site.spread(index).flatten()
+
     def after(self, step: Step) -> "Particles":
         """The particles of the next step: those that go on, then the children group by group.
 
         Raises:
             SimulationError: if the parents of a group do not rise, or a state lacks a name.
         """
-        moved = replace(self, state=step.state, births=self.births + len(step.children))
+        moved = replace(self, state=step.state, steps=self.steps + 1)
         groups = [moved.select(step.alive.nonzero().squeeze(1))]
         groups += [self._born(children, ordinal) for ordinal, children in enumerate(step.children)]
         return _joined(groups)
@@ -111,7 +122,7 @@ class Particles:
         if bool((parent[1:] <= parent[:-1]).any()):
             raise SimulationError("Children.parent must rise: at most one child a parent in each group")
         root = hashed(self.lineages.key[parent], _CHILD)
-        key = hashed(root, self.births[parent] + ordinal)
+        key = hashed(hashed(root, self.steps[parent]), ordinal)
         lineages = Lineages(self.lineages.event[parent], key, torch.zeros_like(key))
         inherited = {name: value[parent] for name, value in self.inherited.items()}
         return Particles(lineages, children.state, torch.zeros_like(key), inherited)
@@ -134,6 +145,6 @@ def _joined(groups: Sequence[Particles]) -> Particles:
             cat([group.lineages.counter for group in groups]),
         ),
         {name: cat([group.state[name] for group in groups]) for name in groups[0].state},
-        cat([group.births for group in groups]),
+        cat([group.steps for group in groups]),
         {name: cat([group.inherited[name] for group in groups]) for name in groups[0].inherited},
     )

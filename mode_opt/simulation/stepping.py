@@ -133,7 +133,7 @@ class LocalScores(Untallied):
             self._value.index_add_(0, event, log_probability.detach())
             total = total + log_probability.sum()
             residual = (law.encode(outcome) - law.expected).flatten()
-            self._controls.add(number, particles, event, residual, self._local.slope(residual))
+            self._controls.add(number, particles, particles.owner(site), residual, self._local.slope(residual))
         if self._step.calls:
             self._score.index_add_(0, particles.lineages.event, self._local.slope(total))
         return discrete(step), particles.inherited

@@ -114,7 +114,7 @@ def test_reconstruction_contract(kind, designs):
 def test_objective_contract(kind, designs):
     """One value a design, each the same as if the design were alone; differentiable in weights and belief."""
     objective = cases.objective_cases()[kind]
-    phi, events = cases.plain_point(designs), cases.cells(50).expand(designs)
+    phi, events = cases.plain_point(designs), cases.deposits(kind, 50).expand(designs)
     network = cases.reconstruction_cases()[cases.CellNetwork](events, phi)
     weight = (torch.rand(designs, 50, generator=torch.Generator().manual_seed(0)) + 0.5).requires_grad_()
     events = events.reweighted(weight)

@@ -14,12 +14,38 @@ import torch
 import mode_opt
 import mode_opt.detectors
 from mode_opt.design import Design, DesignPoint
+from mode_opt.detectors.branching_toy import BranchingToy, CentralSource, MeanRadius, branching_toy
 from mode_opt.detectors.sampling_calorimeter import sampling_calorimeter
 from mode_opt.events import Events
-from mode_opt.gradients import Automatic, FiniteDifferences, GradientEstimator, Pathwise, ScoreFunction
-from mode_opt.objectives import DesignCost, Objective, PosteriorBound, Resolution, WeightedSum
-from mode_opt.reconstruction import CellNetwork, Reconstruction, SetNetwork
-from mode_opt.simulation import Chain, Counted, ParticleGun, PrimarySource, Recorded, Simulator
+from mode_opt.gradients import (
+    Automatic,
+    BoundaryTerms,
+    ControlVariate,
+    EvolutionStrategies,
+    FiniteDifferences,
+    GradientEstimator,
+    LineageCredit,
+    MeasureValued,
+    Pathwise,
+    PrunedAlternative,
+    Relaxed,
+    ScoreFunction,
+    SimultaneousPerturbation,
+    StraightThrough,
+)
+from mode_opt.objectives import DesignCost, Objective, PosteriorBound, Resolution, Significance, WeightedSum
+from mode_opt.reconstruction import CellNetwork, PriorBelief, Reconstruction, SetNetwork, Verdict
+from mode_opt.simulation import (
+    Acceptance,
+    Chain,
+    Counted,
+    Disc,
+    ParticleGun,
+    PointSource,
+    PrimarySource,
+    Recorded,
+    Simulator,
+)
 from mode_opt.simulation.digitisation import Digitisation, StochasticDigitisation
 
 
@@ -60,6 +86,25 @@ def electrons(count: int = 6) -> Events:
 Case = tuple[Callable[[], Any], Callable[[int], DesignPoint], Callable[[int], Events]]
 
 
+def ring_point(designs: int) -> DesignPoint:
+    """Inner radii of the branching toy."""
+    generator = torch.Generator().manual_seed(designs)
+    return branching_toy().design.nearby(designs, 0.2, generator).detach()
+
+
+def central(count: int = 6) -> Events:
+    return CentralSource(2.0).sample(count, torch.Generator().manual_seed(1))
+
+
+def deposits(kind: type, count: int) -> Events:
+    """Events that an objective of this kind can read."""
+    events = cells(count)
+    if kind is MeanRadius:  # sum and number of the points of one cell
+        hits = torch.stack([events.hits[:, :, :1, 0], torch.full_like(events.hits[:, :, :1, 0], 2.0)], 3)
+        return Events.of(events.truth, hits)
+    return events
+
+
 def plain_point(designs: int) -> DesignPoint:
     gain, cut = torch.linspace(0.8, 1.2, designs), torch.linspace(1.0, 1.5, designs)
     return DesignPoint.of(gain=gain[:, None], cut=cut[:, None])
@@ -67,6 +112,7 @@ def plain_point(designs: int) -> DesignPoint:
 
 def simulator_cases() -> dict[type, Case]:
     """Simulator, designs and primaries of every concrete `Simulator`."""
+    from mode_opt.detectors.event_selection import Cut, HardSelection, NoisySelection
     from mode_opt.detectors.sampling_calorimeter.parametric import ParametricShower
     from mode_opt.detectors.sampling_calorimeter.surrogate import shower_model
     from mode_opt.surrogates import DensitySurrogate
@@ -85,16 +131,29 @@ def simulator_cases() -> dict[type, Case]:
             cells,
         ),
         Chain: (lambda: sampling_calorimeter().simulator("parametric"), calorimeter_point, electrons),
+        NoisySelection: (lambda: NoisySelection({"cut": Cut("above", 1.0)}), plain_point, cells),
+        HardSelection: (lambda: HardSelection({"cut": Cut("above")}), plain_point, cells),
+        Acceptance: (lambda: Acceptance(PointSource("gain"), Disc("cut")), plain_point, cells),
+        BranchingToy: (lambda: BranchingToy(step_length=0.5, radius_cut=5.0), ring_point, central),
         Counted: (lambda: Counted(ParametricShower()), calorimeter_point, electrons),
     }
 
 
 def primary_cases() -> dict[type, PrimarySource]:
-    return {ParticleGun: ParticleGun(), Recorded: Recorded(cells(), ["energy"], ["MeV"])}
+    return {
+        ParticleGun: ParticleGun(),
+        Recorded: Recorded(cells(), ["energy"], ["MeV"]),
+        CentralSource: CentralSource(),
+    }
 
 
 def reconstruction_cases() -> dict[type, Callable[[Events, DesignPoint], Reconstruction]]:
-    return {CellNetwork: CellNetwork.fitting, SetNetwork: SetNetwork.fitting}
+    return {
+        CellNetwork: CellNetwork.fitting,
+        PriorBelief: PriorBelief.fitting,
+        SetNetwork: SetNetwork.fitting,
+        Verdict: Verdict.fitting,
+    }
 
 
 def objective_cases() -> dict[type, Objective]:
@@ -102,12 +161,21 @@ def objective_cases() -> dict[type, Objective]:
         Resolution: Resolution(),
         PosteriorBound: PosteriorBound(),
         DesignCost: DesignCost("gain"),
+        MeanRadius: MeanRadius(),
+        Significance: Significance(boundary=550.0),
         WeightedSum: WeightedSum({"a": Resolution(), "b": DesignCost("gain")}, {"a": 1.0, "b": 0.1}),
     }
 
 
 def estimator_cases() -> dict[type, GradientEstimator]:
-    return {cls: cls() for cls in (Automatic, FiniteDifferences, Pathwise, ScoreFunction)}
+    return {
+        cls: cls()
+        for cls in (
+            *(Automatic, BoundaryTerms, ControlVariate, EvolutionStrategies, FiniteDifferences, LineageCredit),
+            *(MeasureValued, Pathwise, PrunedAlternative, Relaxed, ScoreFunction, SimultaneousPerturbation),
+            StraightThrough,
+        )
+    }
 
 
 NOUNS: dict[type, Callable[[], dict[type, Any]]] = {

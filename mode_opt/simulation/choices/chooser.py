@@ -27,10 +27,9 @@ class Lineages:
 
     @classmethod
     def of_events(cls, designs: int, count: int, seed: int, device: torch.device | str = "cpu") -> "Lineages":
-        """One stream for each of ``b x n`` events, common to all designs: event i of every design draws alike."""
-        number = torch.arange(count, device=device)
-        root = hashed(torch.tensor(seed, dtype=torch.int64, device=device), 0)
-        key = hashed(root, number).expand(designs, count).clone()
+        """One stream for each of ``b x n`` events, a function of seed, design and event."""
+        root = hashed(torch.tensor(seed, dtype=torch.int64, device=device), torch.arange(designs, device=device))
+        key = hashed(root.unsqueeze(1), torch.arange(count, device=device))
         event = torch.arange(designs * count, device=device).reshape(designs, count)
         return cls(event, key, torch.zeros_like(key))
 

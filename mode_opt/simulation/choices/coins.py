@@ -96,7 +96,8 @@ class Categorical(RelaxableLaw):
 
     def valid(self) -> Tensor:
         p = self.named["probabilities"]
-        return (p >= 0) & (p < float("inf")) & (p.sum(-1, keepdim=True) > 0)
+        valid = (p >= 0) & (p < float("inf"))
+        return valid & (~valid.all(-1, keepdim=True) | (p.sum(-1, keepdim=True) > 0))
 
     def draw(self, uniform: Tensor) -> Tensor:
         cumulative = self.probabilities.detach().cumsum(-1)

@@ -23,6 +23,46 @@ def smallest_count(cumulative: Callable[[Tensor], Tensor], uniform: Tensor, gues
     return count
 
 
+LARGE = 40.0
+"""Rates above this are found from a normal approximation instead of term by term."""
+
+
+def _term_by_term(rate: Tensor, uniform: Tensor) -> Tensor:
+    """Poisson counts by adding probabilities up, for those that still have to go on."""
+    count = torch.zeros_like(rate)
+    going = torch.arange(rate.numel(), device=rate.device)
+    term = torch.exp(-rate)
+    total, k = term.clone(), 0
+    # Beyond the last term that is more than rounding the sum no longer grows: the search ends there at the latest.
+    while going.numel() and k < LARGE + 30 * LARGE**0.5:
+        on = (total < uniform).nonzero().squeeze(1)
+        going, term, total, rate, uniform = going[on], term[on], total[on], rate[on], uniform[on]
+        k += 1
+        count[going] = k
+        term = term * rate / k
+        total = total + term
+    return count
+
+
+def _from_normal(rate: Tensor, uniform: Tensor) -> Tensor:
+    """Poisson counts near the Cornish–Fisher quantile, which is within one or two of them at any large rate."""
+    z = torch.special.ndtri(uniform)
+    guess = (rate + rate.sqrt() * z + (z * z - 1) / 6).round()
+    return smallest_count(lambda k: torch.special.gammaincc(k + 1, rate), uniform, guess)
+
+
+def _failures(times: Tensor, probability: Tensor) -> Tensor:
+    """``k ln(1 − p)``: for k = 0 it is 0, with derivative 0 at p = 1 too (torch has NaN there)."""
+    return torch.special.xlog1py(times, torch.where(times > 0, -probability, torch.zeros_like(probability)))
+
+
+def _binomial(n: Tensor, x: Tensor, p: Tensor) -> Tensor:
+    """Log-probability of x successes in n trials."""
+    coefficient = torch.lgamma(n + 1) - torch.lgamma(x + 1) - torch.lgamma(n - x + 1)
+    successes = torch.xlogy(x, torch.where(x > 0, p, torch.ones_like(p)))
+    return coefficient + successes + _failures(n - x, p)
+
+
 @final
 class Poisson(Law):
     """``P(N) = e^{−λ} λ^N / N!``; the outcome is a float. ``dE[f]/dλ = E[f(N + 1) − f(N)]``."""
@@ -36,17 +76,18 @@ class Poisson(Law):
         return self.rate
 
     def draw(self, uniform: Tensor) -> Tensor:
-        rate, u = self.rate.detach().double(), uniform.double()
-        # Cornish–Fisher: within one or two of the answer, so that the search is short at any rate.
-        z = torch.special.ndtri(u)
-        guess = (rate + rate.sqrt() * z + (z * z - 1) / 6).round()
-        positive = rate.clamp_min(1e-300)
-        count = smallest_count(lambda k: torch.special.gammaincc(k + 1, positive), u, guess)
-        return torch.where(rate > 0, count, torch.zeros_like(count)).to(uniform.dtype)
+        rate, u = self.rate.detach().double().flatten(), uniform.double().flatten()
+        count = torch.zeros_like(rate)
+        few, many = (rate <= LARGE).nonzero().squeeze(1), (rate > LARGE).nonzero().squeeze(1)
+        count[few] = _term_by_term(rate[few], u[few])
+        if many.numel():
+            count[many] = _from_normal(rate[many], u[many])
+        return count.reshape(uniform.shape).to(uniform.dtype)
 
     def log_probability(self, outcome: Tensor) -> Tensor:
         safe = torch.where(self.rate > 0, self.rate, torch.ones_like(self.rate))
-        chosen = torch.where(self.rate > 0, outcome * safe.log(), torch.zeros_like(self.rate))
+        impossible = torch.where(outcome > 0, -torch.inf, 0.0).to(self.rate.dtype)
+        chosen = torch.where(self.rate > 0, outcome * safe.log(), impossible)
         return chosen - self.rate - torch.lgamma(outcome + 1)
 
     def alternatives(self, outcome: Tensor, uniform: Tensor) -> Alternatives:
@@ -64,9 +105,11 @@ class Binomial(Law):
     def __init__(self, count: Tensor, probability: Tensor) -> None:
         super().__init__(probability=probability.expand(torch.broadcast_shapes(count.shape, probability.shape)))
         self.count, self.probability = count.detach().expand(self.shape), self.parameters[0]
+        self.named = {"count": self.count, **self.named}
 
     def valid(self) -> Tensor:
-        return (self.probability >= 0) & (self.probability <= 1)
+        whole = (self.count >= 0) & (self.count < torch.inf) & (self.count == self.count.round())
+        return whole & (self.probability >= 0) & (self.probability <= 1)
 
     @property
     def expected(self) -> Tensor:
@@ -74,25 +117,22 @@ class Binomial(Law):
 
     def draw(self, uniform: Tensor) -> Tensor:
         p, u = self.probability.detach().double(), uniform.double()
-        # The rarer side is counted, so that the first term does not underflow before p n ~ 700.
+        # The rarer side is counted, from where the smallest number cannot reach: there nothing underflows.
         flipped = p > 0.5
         q, n = torch.where(flipped, 1 - p, p), self.count.double()
         target = torch.where(flipped, 1 - u, u)
-        term = torch.exp(n * torch.log1p(-q))
-        total, drawn = term.clone(), torch.zeros_like(term)
-        for k in range(int(n.max()) if n.numel() else 0):
-            going = (total < target) & (drawn < n)
-            if not bool(going.any()):
-                break
+        drawn = (n * q - 9 * (n * q * (1 - q)).sqrt()).floor().clamp_min(0)
+        term = _binomial(n, drawn, q).exp()
+        total = term.clone()
+        # Beyond the mean, terms that round to nothing end the sum if it falls short of 1 by rounding.
+        while bool((going := (total < target) & (drawn < n) & ((drawn < n * q) | (term > 1e-17))).any()):
+            term = torch.where(going, term * (n - drawn) / (drawn + 1) * q / (1 - q), term)
             drawn = drawn + going
-            term = term * ((n - k) / (k + 1)).clamp_min(0) * q / (1 - q)
-            total = total + term
+            total = torch.where(going, total + term, total)
         return torch.where(flipped, n - drawn, drawn).to(uniform.dtype)
 
     def log_probability(self, outcome: Tensor) -> Tensor:
-        n, x = self.count.to(outcome.dtype), outcome
-        coefficient = torch.lgamma(n + 1) - torch.lgamma(x + 1) - torch.lgamma(n - x + 1)
-        return coefficient + torch.xlogy(x, self.probability) + torch.xlogy(n - x, 1 - self.probability)
+        return _binomial(self.count.to(outcome.dtype), outcome, self.probability)
 
     def alternatives(self, outcome: Tensor, uniform: Tensor) -> Alternatives:
         more, fewer = self.count.to(outcome.dtype) - outcome, outcome
@@ -120,7 +160,7 @@ class Geometric(Law):
         return misses.floor().clamp_min(0).to(uniform.dtype)
 
     def log_probability(self, outcome: Tensor) -> Tensor:
-        return self.probability.log() + torch.special.xlog1py(outcome, -self.probability)
+        return self.probability.log() + _failures(outcome, self.probability)
 
     def alternatives(self, outcome: Tensor, uniform: Tensor) -> Alternatives:
         tangent = -(outcome + 1) * self.probability / self.probability.detach()
