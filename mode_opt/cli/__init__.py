@@ -11,6 +11,8 @@ from mode_opt.errors import ConfigurationError, ModeOptError
 COMMANDS = {
     "optimise": "optimise a detector design, verify the result and write a report",
     "simulate": "simulate events of one design into a ROOT file",
+    "gradients": "compare gradient estimators at a design: bias, noise and cost of each",
+    "compare": "optimise with several gradient estimators from the same start, with several seeds",
     "verify": "re-simulate start and final design of a run with fresh seeds",
     "report": "draw the figures and write the page of a run",
     "detectors": "list the detectors that are installed, with parameters and simulators",
@@ -84,7 +86,8 @@ def _explain(error: BaseException) -> int:
         return 2 if number is None else 128 + int(number)
     module = type(error).__module__.partition(".")[0]
     if module in ("hydra", "omegaconf") or isinstance(error, OSError):
-        print(f"mode-opt: {error}", file=sys.stderr)
+        options, listed, _ = str(error).partition("Config search path:")  # after a list with a line for each option
+        print(f"mode-opt: {' '.join(options.split()) if listed else error}", file=sys.stderr)
         return 2
     print(f"mode-opt: unexpected {type(error).__name__}: {error}\n  (--debug shows where)", file=sys.stderr)
     return 1

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mode_opt.cli.compose import built
 from mode_opt.errors import ConfigurationError
-from mode_opt.experiment import Detector, Experiment
+from mode_opt.experiment import Detector, Experiment, GradientCheck
 from mode_opt.experiment.detector import Progress
 from mode_opt.gradients import Automatic
 from mode_opt.training.job import Settings
@@ -100,7 +100,14 @@ def settings_of(configuration: DictConfig) -> Settings:
         loggers=[] if logger is None else [logger],
         polish_steps=int(configuration.polish_steps),
         quiet=bool(configuration.quiet),
+        gradient_check=_gradient_check(configuration),
     )
+
+
+def _gradient_check(configuration: DictConfig) -> GradientCheck:
+    """The short look before an optimisation; YAML reads ``off`` as False."""
+    mode = configuration.get("gradient_check", "warn")
+    return GradientCheck("off" if mode is False else mode)
 
 
 def _trainer(configuration: DictConfig) -> Callable[..., Any]:

@@ -1,11 +1,16 @@
 """Configurations: where Hydra looks, and how objects are made of what it finds."""
 
+import os
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra import compose, initialize_config_module
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.utils import instantiate
@@ -45,6 +50,47 @@ def composed(overrides: list[str], name: str = "config") -> DictConfig:
     register()
     with initialize_config_module("mode_opt.conf", version_base="1.3"):
         return compose(name, normalised(overrides))
+
+
+def launched(task: Callable[[DictConfig], Any], command: str, name: str, arguments: list[str]) -> None:
+    """Run a task with a configuration in a run directory made by Hydra, whose own options work, too.
+
+    Args:
+        task: called with the configuration.
+        command: the subcommand, for Hydra's help.
+        name: of the primary configuration.
+        arguments: as on the command line.
+    """
+    register()
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [f"mode-opt {command}", *normalised(arguments)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the caller prints one line instead of a stack
+    try:
+        hydra.main(config_path="pkg://mode_opt.conf", config_name=name, version_base="1.3")(task)()
+    finally:
+        sys.argv = before[0]
+        GlobalHydra.instance().clear()
+        if before[1] is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def choices(group: str) -> list[str]:
+    """The files of a configuration group, those of detectors of others included, while a task of `launched` runs."""
+    return sorted(GlobalHydra.instance().config_loader().get_group_options(group))
+
+
+def option(group: str, name: str) -> DictConfig:
+    """One file of a group, as it stands, while a task of `launched` runs.
+
+    Raises:
+        ConfigurationError: if there is no such file.
+    """
+    if name not in choices(group):
+        raise ConfigurationError(group, name, f"one of {', '.join(choices(group))}")
+    node = compose(f"{group}/{name}")[group]
+    if not isinstance(node, DictConfig):
+        raise ConfigurationError(group, name, "a file with _target_")
+    return node
 
 
 def saved(directory: Path) -> DictConfig:

@@ -1,21 +1,17 @@
 """``mode-opt optimise``: from a configuration to a verified better design."""
 
 import logging
-import os
-import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mode_opt.cli.build import detector_of, experiment_of, names_of, settings_of
-from mode_opt.cli.compose import normalised, overridden, register, saved
+from mode_opt.cli.compose import launched, overridden, saved
 from mode_opt.errors import ConfigurationError, ModeOptError
 from mode_opt.report import write_report
 from mode_opt.training.job import Job
@@ -33,17 +29,7 @@ def main(arguments: list[str]) -> int:
     for word in arguments:
         if word.startswith("hydra.run.dir="):  # before Hydra writes its own files there
             _refuse_second_run(Path(word.partition("=")[2]))
-    register()
-    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = ["mode-opt optimise", *normalised(arguments)]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the caller prints one line instead of a stack
-    try:
-        hydra.main(config_path="pkg://mode_opt.conf", config_name="config", version_base="1.3")(_task)()
-    finally:
-        sys.argv = before[0]
-        GlobalHydra.instance().clear()
-        if before[1] is None:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
+    launched(_task, "optimise", "config", arguments)
     return 0
 
 

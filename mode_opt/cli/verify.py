@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> int:
     if not any(word.startswith("seed=") for word in arguments[1:]):
         configuration.seed = int(configuration.seed) + 1
     configuration = overridden(configuration, arguments[1:])
+    configuration.gradient = None  # no derivative is taken: a simulator that the run's estimator cannot use will do
     entries = _designs(directory)
     with quiet_lightning():
         detector, settings = detector_of(configuration), settings_of(configuration)

@@ -2,8 +2,13 @@
 
 from mode_opt.experiment.alternation import Alternation, Backward, Effort, Optimisers, Record, backward
 from mode_opt.experiment.detector import Detector, ReconstructionFactory, Shape
+from mode_opt.experiment.diagnosis import Diagnosis, DiagnosisEffort, diagnose
+from mode_opt.experiment.directions import Directions
 from mode_opt.experiment.experiment import Experiment
+from mode_opt.experiment.finding import Finding
+from mode_opt.experiment.guard import GradientCheck
 from mode_opt.experiment.loop import Outcome, optimise
+from mode_opt.experiment.reference import Problem, Reference
 from mode_opt.experiment.uncertainty import Estimate, Replicas, jackknife
 from mode_opt.experiment.verification import Verification, VerificationEffort, verify
 
@@ -11,18 +16,26 @@ __all__ = [
     "Alternation",
     "Backward",
     "Detector",
+    "Diagnosis",
+    "DiagnosisEffort",
+    "Directions",
     "Effort",
     "Estimate",
     "Experiment",
+    "Finding",
+    "GradientCheck",
     "Optimisers",
     "Outcome",
+    "Problem",
     "ReconstructionFactory",
     "Record",
+    "Reference",
     "Replicas",
     "Shape",
     "Verification",
     "VerificationEffort",
     "backward",
+    "diagnose",
     "jackknife",
     "optimise",
     "verify",

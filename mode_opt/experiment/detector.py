@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from mode_opt.design import Design, DesignPoint
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
@@ -40,6 +42,9 @@ class Detector:
         drawing: shapes of one design (``b = 1``), or None.
         files: data that it rests on; their checksums go into the provenance of a run.
         description: one line for ``mode-opt detectors``.
+        exact_gradient: for problems that carry their own truth: a design to dJ/dφ of the first simulator with the
+            objective and reconstruction given here, ``d`` numbers for the free parameters in the order of ψ, in
+            field units; or None.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Detector:
     drawing: Callable[[DesignPoint], Sequence[Shape]] | None = None
     description: str = ""
     files: Sequence[Path] = ()
+    exact_gradient: Callable[[Design], Tensor] | None = None
 
     def __post_init__(self) -> None:
         if not self.simulators:

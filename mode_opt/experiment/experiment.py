@@ -14,10 +14,23 @@ from mode_opt.experiment.detector import Detector, Progress, ReconstructionFacto
 from mode_opt.gradients import Automatic, GradientEstimator
 from mode_opt.objectives import Objective, weighted_mean
 from mode_opt.reconstruction import Reconstruction
-from mode_opt.simulation import Counted, PrimarySource, Simulator, stream
+from mode_opt.simulation import Counted, PrimarySource, Promise, Simulator, stream
+from mode_opt.simulation.guard import silent_sampling_refused
 
 PROBE = 64
 """Events that a reconstruction is fitted to: sizes, and scales of its inputs and outputs."""
+
+def refuse_lost_derivatives(simulator: Simulator, design: Design, primaries: PrimarySource) -> None:
+    """Simulate two events and refuse a sampler that drops the derivative of its parameters without a word.
+
+    Raises:
+        SimulationError: naming the sampler and what to use instead.
+    """
+    if simulator.promise > Promise.BLACK_BOX:
+        generator = stream(design.psi.device, 0, "guard")
+        with torch.enable_grad(), silent_sampling_refused():
+            simulator(design(), primaries.sample(2, generator), generator)
+
 
 Observer = Callable[[Events, Distribution, DesignPoint], None]
 
@@ -50,6 +63,7 @@ class Experiment(nn.Module):
         super().__init__()
         self.gradient = Automatic() if gradient is None else gradient
         self.gradient.check(simulator)
+        refuse_lost_derivatives(simulator, design, primaries)
         self.design, self.simulator, self.primaries = design, Counted(simulator), primaries
         self.objective = objective
         self.lagrangian = AugmentedLagrangian(design.nonlinear_constraints)

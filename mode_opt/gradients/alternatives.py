@@ -48,9 +48,16 @@ class Histories:
         parts += [layer.events.reweighted(layer.tangent.unsqueeze(0)) for layer in self.layers]
         # Log-probabilities are those of the drawn events and have served their purpose.
         parts = [replace(part, log_probability=None) for part in parts]
-        if any(part.controls is None for part in parts):
-            parts = [replace(part, controls=None) for part in parts]
         return Events.cat(parts)
+
+    def aligned(self) -> "Histories":
+        """As many controls for all: a loop of choices may go on for longer in some than in others."""
+        everybody = [self.drawn, *(layer.events for layer in self.layers)]
+        width = max(0 if events.controls is None else events.controls.shape[2] for events in everybody)
+        if width == 0:
+            return self
+        layers = [replace(layer, events=_widened(layer.events, width)) for layer in self.layers]
+        return Histories(_widened(self.drawn, width), layers)
 
 
 Plan = Callable[[Candidates, DesignPoint, int], Sequence[tuple[Candidates, Tensor]]]
@@ -69,7 +76,7 @@ def explore(simulator: Simulator, phi: DesignPoint, primaries: Events, seed: int
     written_in_choices(simulator)
     histories = Histories(primaries.expand(phi.designs))
     for index, part in enumerate(parts(simulator)):
-        histories = _through(part, phi, histories, fork(seed, index), plan)
+        histories = _through(part, phi, histories, fork(seed, index), plan).aligned()
     count(simulator, histories.drawn.count + sum(layer.simulated for layer in histories.layers))
     return histories
 
@@ -90,6 +97,11 @@ def _through(part: Simulator, phi: DesignPoint, before: Histories, seed: int, pl
     return Histories(drawn, [*followed, *layers])
 
 
+def _widened(events: Events, width: int) -> Events:
+    known = events.weight.new_zeros(*events.weight.shape, 0) if events.controls is None else events.controls
+    return replace(events, controls=torch.nn.functional.pad(known, (0, width - known.shape[2])))
+
+
 def _surveyed(part: Program, phi: DesignPoint, primaries: Events, seed: int) -> tuple[Events, list[Candidates]]:
     recording = Recording(primaries.count)
     surveying = Surveying(recording)
@@ -107,7 +119,11 @@ def _repeated(
     recording = Recording(primaries.count)
     chooser = recording if changes is None else Overriding(changes, recording)
     lineages = Lineages.of_events(phi.designs, primaries.count, seed, phi.values.device)
-    return recorded(part.run(phi, primaries, Choices(lineages, chooser)), recording).detach()
+    events = part.run(phi, primaries, Choices(lineages, chooser))
+    # An alternative may be an outcome of probability zero: only its controls are wanted.
+    controls = recording.controls()
+    shaped = None if controls is None else controls.reshape(*events.weight.shape, -1)
+    return events.with_choices(torch.zeros_like(events.weight), shaped).detach()
 
 
 def raced(found: Candidates, phi: DesignPoint, events: int) -> Sequence[tuple[Candidates, Tensor]]:

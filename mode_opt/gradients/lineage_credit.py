@@ -106,7 +106,7 @@ def _simulated(program: BranchingProgram, phi: DesignPoint, primaries: Events, s
     owner = torch.zeros(events.count, dtype=torch.int64, device=phi.values.device)
     credits = Credits(program, phi, events.count)
     hits = program.transport(phi, owner, program.enter(phi, events, lineages), credits)
-    return credits, program.events(events, hits)
+    return credits, program.events(events, hits.to(phi.values.dtype))
 
 
 @final

@@ -59,11 +59,11 @@ def explore_tree(
     width = max(drawing.controls.width, again.controls.width)
     silent = primaries.weight.new_zeros(1, primaries.count)
     controls = drawing.controls.total(phi, owner, width)
-    drawn = program.events(primaries, hits).with_choices(silent, controls.unsqueeze(0))
+    drawn = program.events(primaries, hits.to(phi.values.dtype)).with_choices(silent, controls.unsqueeze(0))
     hits = hits.index_add(0, slots.event, changed - drawing.subtree[slots.event])
     difference = again.controls.values(width) - drawing.subtree_controls.values(width)[slots.event]
     controls = controls.detach().index_add(0, slots.event, difference)
-    other = program.events(primaries, hits).with_choices(silent, controls.unsqueeze(0)).detach()
+    other = program.events(primaries, hits.to(phi.values.dtype)).with_choices(silent, controls.unsqueeze(0)).detach()
     return drawn, other, slots.tangent(phi, primaries.count), slots.count
 
 
@@ -114,7 +114,7 @@ class Exploration(SteppingAction):
         self._step, self._counter = Noting(), torch.empty(0, dtype=torch.int64)
         self._kept: dict[str, Tensor] = {}
         self._names: tuple[str, ...] = ()
-        self.subtree = phi.values.new_zeros(events, program.cells, program.features)
+        self.subtree = self._race.total.new_zeros(events, program.cells, program.features)
         self.controls = ControlSums(program.controls, events, phi.values)
         self.subtree_controls = ControlSums(program.controls, events, phi.values)
 
@@ -139,7 +139,7 @@ class Exploration(SteppingAction):
 
     def tally(self, event: Tensor, cell: Tensor, value: Tensor, labels: Mapping[str, Tensor]) -> None:
         below = labels["subtree"]
-        self.subtree.index_put_((event[below], cell[below]), value[below], accumulate=True)
+        self.subtree.index_put_((event[below], cell[below]), value[below].double(), accumulate=True)
 
     def _choose(self, particles: Particles, tag: Tensor) -> Tensor:
         """Let the candidates of this step race; returns who belongs to a kept subtree now."""

@@ -47,6 +47,7 @@ class Result:
     Attributes:
         improvement: paired difference of the objective, initial - final (positive: the final one is better).
         message: why a run failed, if it says so.
+        gradient_warning: what a check of the gradient estimator found, if that is alarming.
     """
 
     detector: str
@@ -63,6 +64,7 @@ class Result:
     constraints: Mapping[str, ConstraintResult] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     message: str | None = None
+    gradient_warning: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -149,7 +151,12 @@ def read_result(path: Path) -> Result:
         constraints=_constraints(reader, reader.mapping(tree, "constraints")),
         versions={str(k): str(v) for k, v in reader.mapping(tree, "versions").items()},
         message=next((str(tree[key]) for key in ("message", "error", "reason") if tree.get(key)), None),
+        gradient_warning=_gradient_warning(reader, reader.mapping(tree, "gradient_check")),
     )
+
+
+def _gradient_warning(reader: _Reader, tree: Mapping[str, Any]) -> str | None:
+    return reader.word(tree, "words") if tree.get("alarming") is True else None
 
 
 def _design(reader: _Reader, tree: Mapping[str, Any]) -> dict[str, ParameterResult]:

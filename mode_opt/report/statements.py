@@ -113,6 +113,11 @@ def warnings(result: Result, steps: int) -> list[str]:
                 f"{formatting.number(constraint.value, 6)} {constraint.unit}, "
                 f"limit {formatting.number(constraint.limit, 6)} {constraint.unit}."
             )
+    if result.gradient_warning:
+        found.append(
+            f"A check before the first design step found that the gradient of {result.gradient} cannot be trusted "
+            f"for this detector: {result.gradient_warning}. mode-opt gradients compares the alternatives."
+        )
     if result.finished and not steps:
         found.append("The history of this run holds no design steps.")
     if inconsistent(result):

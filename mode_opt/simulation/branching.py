@@ -88,7 +88,7 @@ class BranchingProgram(Program):
         hits = self.transport(phi, owner, particles, action)
         if isinstance(action, LocalScores):
             action.finish()
-        return self.events(primaries, hits)
+        return self.events(primaries, hits.to(phi.values.dtype))
 
     @final
     def enter(self, phi: DesignPoint, primaries: Events, lineages: Lineages) -> Particles:
@@ -118,12 +118,13 @@ class BranchingProgram(Program):
             action: called around every step.
 
         Returns:
-            Sums of the deposits, ``N x h x f``.
+            Sums of the deposits, ``N x h x f``, in double precision: sums of single-precision deposits do not depend
+            on their order then, and what a subtree left can be taken out again without a rest.
 
         Raises:
             SimulationError: if there are more particles than ``capacity``, or still some after ``max_steps``.
         """
-        hits = phi.values.new_zeros((owner.numel() * self.cells, self.features))
+        hits = phi.values.new_zeros((owner.numel() * self.cells, self.features), dtype=torch.float64)
         for number in range(self.max_steps + 1):
             if particles.count == 0:
                 return hits.reshape(owner.numel(), self.cells, self.features)
@@ -158,7 +159,7 @@ class BranchingProgram(Program):
                 f"{self.cells - 1}"
             )
         action.tally(event, deposits.cell, value, labels)
-        index = event * self.cells + deposits.cell
+        index, value = event * self.cells + deposits.cell, value.double()
         return hits.index_add(0, index, value) if value.requires_grad else hits.index_add_(0, index, value)
 
 

@@ -16,6 +16,7 @@ from mode_opt.experiment import (
     Detector,
     Effort,
     Experiment,
+    GradientCheck,
     Verification,
     VerificationEffort,
     verify,
@@ -49,6 +50,7 @@ class Settings:
         polish_steps: design steps after parameters with a manufacturing grid, integers and categories were
             moved to values that can be built.
         quiet: no progress bar.
+        gradient_check: whether and how the gradient estimator is looked at before the first design step.
     """
 
     reconstruction_optimiser: OptimiserFactory
@@ -62,6 +64,18 @@ class Settings:
     loggers: Sequence[Any] = ()
     polish_steps: int = 30
     quiet: bool = False
+    gradient_check: GradientCheck = field(default_factory=GradientCheck)
+
+    @property
+    def expected_calls(self) -> int:
+        """Simulator calls that the budget amounts to at most; without a limit of calls or steps those of 100 steps."""
+        effort, budget = self.effort, self.budget
+        training = effort.designs * effort.events_per_design
+        a_step = effort.events + effort.reconstruction_steps * training
+        if budget.steps is None and budget.simulator_calls is not None:
+            return int(budget.simulator_calls)
+        planned = effort.warm_up * training + (budget.steps or 100) * a_step
+        return int(min(planned, budget.simulator_calls or planned))
 
 
 class Job:
@@ -95,8 +109,11 @@ class Job:
         self.untrained = copy.deepcopy(experiment)
         self.untrained.simulator.calls.zero_()  # counts the verification; the optimisation has counted the probe
         self.result = Result(directory, names, settings.seed)
+        if self.checkpoint.exists():
+            self.result.recall("gradient_check")
         self.timings: dict[str, float] = {"setup": setup_seconds}
         self.reason: str | None = None
+        self.gradient_check_seconds: float | None = None
         self.device = torch.device("cpu")
 
     @property
@@ -137,6 +154,7 @@ class Job:
             self.settings.reconstruction_optimiser,
             self.settings.design_optimiser,
             lambda fraction: self.progress.phase("warming up the reconstruction", fraction),
+            lambda: self._check_gradient(module),
         )
         states = restore(self.checkpoint, module) if self.checkpoint.exists() else []
         history = History(self.directory / "history.csv", int(module.alternation.steps))
@@ -149,6 +167,28 @@ class Job:
         module.to(self.device)
         module.alternation.finish()
         return module
+
+    def _check_gradient(self, module: OptimisationModule) -> None:
+        """A short look at the gradient estimator, with a simulator counter and random numbers of its own.
+
+        Raises:
+            ConfigurationError: in strict mode, if the estimator is biased.
+        """
+        begin, check = time.monotonic(), self.settings.gradient_check
+        found = check.run(
+            self.experiment,
+            module.alternation.reconstruction,
+            int(check.share * self.settings.expected_calls),
+            self.settings.seed,
+            self.progress.phase,
+        )
+        if found is None:
+            return
+        self.gradient_check_seconds = time.monotonic() - begin
+        self.result.update(gradient_check=found.as_dict())
+        found.refuse()
+        if found.alarming:
+            self.progress.say(f"warning: {found.message}")
 
     @property
     def _seconds(self) -> float:
@@ -233,4 +273,6 @@ class Job:
         facts = provenance(self.device, self.detector.files)
         facts |= {"seconds": self.timings, "stopped_because": self.reason}
         facts["verification_calls"] = self.untrained.simulator_calls
+        if self.gradient_check_seconds is not None:  # part of those of the optimisation
+            facts["gradient_check_seconds"] = self.gradient_check_seconds
         write_json(self.directory / "provenance.json", facts)

@@ -22,6 +22,7 @@ class OptimisationModule(LightningModule):
         reconstruction: builds the optimiser of the reconstruction from its parameters.
         design: builds the optimiser of ψ.
         on_warm_up: called with the fraction done while the reconstruction is warmed up.
+        on_begin: called after that, before the first design step; a resumed optimisation has it behind it.
     """
 
     def __init__(
@@ -30,11 +31,12 @@ class OptimisationModule(LightningModule):
         reconstruction: OptimiserFactory,
         design: OptimiserFactory,
         on_warm_up: Callable[[float], None] = lambda fraction: None,
+        on_begin: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.alternation = alternation
-        self._factories, self._on_warm_up = (reconstruction, design), on_warm_up
+        self._factories, self._on_warm_up, self._on_begin = (reconstruction, design), on_warm_up, on_begin
         self.record: Record | None = None
 
     def configure_optimizers(self) -> list[Optimizer]:
@@ -54,6 +56,7 @@ class OptimisationModule(LightningModule):
             total = max(self.alternation.effort.warm_up, 1)
             for index in self.alternation.warm_up(self._optimisers(), self._backward):
                 self._on_warm_up((index + 1) / total)
+            self._on_begin()
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         self.record = self.alternation.step(self._optimisers(), self._backward)

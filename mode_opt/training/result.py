@@ -1,5 +1,6 @@
 """``result.json``: what a run found, with nothing in it that was not measured."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ class Result:
         """Set entries and write the file."""
         self.content |= entries
         write_json(self.path, self.content)
+
+    def recall(self, key: str) -> None:
+        """Take over an entry of the file that is there from before the run was interrupted, if it has it."""
+        try:
+            entries = json.loads(self.path.read_text())
+        except (OSError, ValueError):
+            return
+        if isinstance(entries, dict) and key in entries:
+            self.content[key] = entries[key]
 
     def designs(self, design: Design, start: DesignPoint, final: DesignPoint | None) -> None:
         """Enter the parameters of start and final design, and the constraints of the last known one."""

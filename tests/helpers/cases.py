@@ -112,6 +112,7 @@ def plain_point(designs: int) -> DesignPoint:
 
 def simulator_cases() -> dict[type, Case]:
     """Simulator, designs and primaries of every concrete `Simulator`."""
+    from mode_opt.detectors.branching_shower import BranchingShower
     from mode_opt.detectors.event_selection import Cut, HardSelection, NoisySelection
     from mode_opt.detectors.sampling_calorimeter.parametric import ParametricShower
     from mode_opt.detectors.sampling_calorimeter.surrogate import shower_model
@@ -134,6 +135,11 @@ def simulator_cases() -> dict[type, Case]:
         NoisySelection: (lambda: NoisySelection({"cut": Cut("above", 1.0)}), plain_point, cells),
         HardSelection: (lambda: HardSelection({"cut": Cut("above")}), plain_point, cells),
         Acceptance: (lambda: Acceptance(PointSource("gain"), Disc("cut")), plain_point, cells),
+        BranchingShower: (
+            lambda: BranchingShower(layers=1),
+            calorimeter_point,
+            lambda n: ParticleGun((3.0, 6.0)).sample(n, torch.Generator().manual_seed(1)),
+        ),
         BranchingToy: (lambda: BranchingToy(step_length=0.5, radius_cut=5.0), ring_point, central),
         Counted: (lambda: Counted(ParametricShower()), calorimeter_point, electrons),
     }
@@ -157,11 +163,17 @@ def reconstruction_cases() -> dict[type, Callable[[Events, DesignPoint], Reconst
 
 
 def objective_cases() -> dict[type, Objective]:
+    from mode_opt.detectors.branching_shower.objectives import Leakage, ShowerDepth, SignalUniformity, SumResolution
+
     return {
         Resolution: Resolution(),
         PosteriorBound: PosteriorBound(),
         DesignCost: DesignCost("gain"),
         MeanRadius: MeanRadius(),
+        ShowerDepth: ShowerDepth(5.0, layers=True),
+        Leakage: Leakage(features=1),
+        SignalUniformity: SignalUniformity(2.0),
+        SumResolution: SumResolution(),
         Significance: Significance(boundary=550.0),
         WeightedSum: WeightedSum({"a": Resolution(), "b": DesignCost("gain")}, {"a": 1.0, "b": 0.1}),
     }

@@ -1,0 +1,141 @@
+"""Objective against simulator calls and against seconds, for several gradient estimators with several seeds each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mode_opt.errors import DataError
+from mode_opt.report.run_directory import RunDirectory
+from mode_opt.report.style import SERIES, Look, axis_label, dress, legend_above, new_figure, plain
+from mode_opt.report.table import Table, read_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NEEDED = ("gradient", "seed", "status", "directory", "simulator_calls", "seconds", "final", "final_standard_error")
+WORDS = ("gradient", "status", "directory", "message")
+COLUMNS = ("gradient", "against", "position", "median", "lowest", "highest", "runs")
+AXES = {"simulator_calls": "simulator calls (simulated events)", "seconds": "wall time of the optimisation [s]"}
+GRID = 200
+ENOUGH = 5  # validations that make a curve
+PIXELS_PER_INCH = 170
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def write_comparison(directory: Path) -> Path | None:
+    """Draw ``compare.csv`` and the histories of its runs into ``figures/compare.png``, ``.pdf`` and ``.csv``.
+
+    Raises:
+        DataError: if a table is missing or corrupt.
+    """
+    directory = Path(directory)
+    runs = read_table(directory / "compare.csv", NEEDED, WORDS)
+    numbers = numbers_comparison(directory, runs)
+    if numbers is None:
+        return None
+    folder = directory / "figures"
+    folder.mkdir(exist_ok=True)
+    figure, picture = figure_comparison(numbers, runs, _objective(directory, runs)), folder / "compare.png"
+    figure.savefig(picture, dpi=PIXELS_PER_INCH, metadata={"Software": None})
+    figure.savefig(picture.with_suffix(".pdf"), metadata={"CreationDate": None})
+    numbers.write(folder / "compare.csv")
+    return picture
+
+
+def numbers_comparison(directory: Path, runs: Table) -> Table | None:
+    """Median, lowest and highest objective over the seeds of each estimator, at common positions.
+
+    The objective is that of the validations if every run has at least `ENOUGH`, else that of the single design steps.
+    Between its points a run is interpolated; one that stopped keeps its last value from there on. The positions begin
+    where the last of the seeds begins.
+    """
+    found = {name: _histories(directory, runs.where("gradient", name)) for name in runs.unique("gradient")}
+    every = [history for histories in found.values() for history in histories]
+    if not every:
+        return None
+    enough = all(np.isfinite(history.floats("validation")).sum() >= ENOUGH for history in every)
+    column = "validation" if enough else "objective"
+    rows: list[tuple[str | float, ...]] = []
+    for name, histories in found.items():
+        for against in AXES:
+            curves = [_curve(history, against, column) for history in histories]
+            rows += [(name, against, *row) for row in _band([curve for curve in curves if len(curve[0])])]
+    return Table.of_rows(COLUMNS, rows) if rows else None
+
+
+def _histories(directory: Path, runs: Table) -> list[Table]:
+    found = []
+    for name in runs.words("directory"):
+        try:
+            history = RunDirectory(directory / name).history
+        except DataError:  # a run that failed before it wrote anything; the table names it
+            continue
+        if history is not None and len(history):
+            found.append(history)
+    return found
+
+
+def _curve(history: Table, against: str, column: str) -> Curve:
+    position, value = history.floats(against), history.floats(column)
+    known = np.isfinite(position) & np.isfinite(value)
+    return position[known], value[known]
+
+
+def _band(curves: list[Curve]) -> list[tuple[float, ...]]:
+    if not curves:
+        return []
+    begin, end = max(float(x[0]) for x, _ in curves), max(float(x[-1]) for x, _ in curves)
+    grid = np.linspace(begin, max(begin, end), GRID)
+    values = np.stack([np.interp(grid, x, y) for x, y in curves])
+    columns = (grid, np.median(values, 0), values.min(0), values.max(0), np.full(GRID, len(curves)))
+    return [tuple(float(cell) for cell in row) for row in zip(*columns, strict=True)]
+
+
+def figure_comparison(numbers: Table, runs: Table, objective: str = "objective") -> Figure:
+    """Left against simulator calls, right against seconds: median line, band over all seeds.
+
+    The points at the end are the verified objectives of the final designs of the runs, on fresh events.
+    """
+    figure = new_figure(height=4.2, width=9.5)
+    for axes, (against, label) in zip(figure.subplots(1, 2, sharey=True), AXES.items(), strict=True):
+        for index, name in enumerate(runs.unique("gradient")):
+            look = SERIES[index % len(SERIES)]
+            _line(axes, numbers.where("gradient", name).where("against", against), name, look)
+            _final(axes, runs.where("gradient", name), against, look)
+        dress(axes, label, axis_label(objective) if against == "simulator_calls" else None)
+    figure.axes[0].ticklabel_format(axis="x", style="sci", scilimits=(-3, 5), useMathText=True)
+    legend_above(figure, 3)
+    return figure
+
+
+def _line(axes: Axes, part: Table, name: str, look: Look) -> None:
+    if not len(part):
+        return
+    position = part.floats("position")
+    label = f"{plain(name.replace('_', ' '), 34)} ({part.floats('runs')[0]:.0f} seeds)"
+    axes.plot(position, part.floats("median"), color=look.colour, linestyle=look.line, label=label, gid=name)
+    low, high = part.floats("lowest"), part.floats("highest")
+    axes.fill_between(position, low, high, color=look.colour, alpha=0.2, linewidth=0)
+
+
+def _final(axes: Axes, runs: Table, against: str, look: Look) -> None:
+    known = np.isfinite(runs.floats("final"))
+    if known.any():
+        part = runs.rows(known)
+        values, errors = part.floats("final"), part.floats("final_standard_error")
+        axes.errorbar(part.floats(against), values, errors, linestyle="none", **look.points(4.5))
+
+
+def _objective(directory: Path, runs: Table) -> str:
+    for name in runs.words("directory"):
+        try:
+            return RunDirectory(directory / name).result.objective or "objective"
+        except DataError:
+            continue
+    return "objective"
