@@ -34,7 +34,7 @@ def commands(kind: str) -> list[list[str]]:
 
 def test_every_block_is_marked():
     assert len(re.findall(r"^```\w", PAGE.read_text(), re.M)) == len(BLOCKS)
-    languages = {"design": "yaml", "detector": "yaml", "python": "python", "command": "bash", "composed": "bash"}
+    languages = {"design": "yaml", "detector": "yaml", "python": "python", "command": "bash", "composed": "bash", "doctor": "bash"}
     assert all(languages[marker] == language for marker, _, language, _ in BLOCKS)
 
 
@@ -203,6 +203,41 @@ def test_commands(folder, capfd):
     assert "resume=first" in capfd.readouterr().err
     assert json.loads((folder / "first" / "result.json").read_text()) == result
     check_composed()
+
+
+def test_estimators(folder, capfd):
+    """Each estimator of the table exists, with these options and defaults, and its commands run."""
+    table = PAGE.read_text().split("| `gradient=` |")[1].split("*Choices*")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
+    files = {path.stem: yaml.safe_load(path.read_text()) for path in (PAGE.parent.parent / "conf/gradient").glob("*")}
+    described = {row[0].strip("`"): yaml.safe_load(f"{{{','.join(re.findall('`([^`]*: [^`]*)`', row[3]))}}}") for row in rows}
+    assert set(described) == set(files) - {"auto"}
+    for name, options in described.items():
+        assert {key: value for key, value in files[name].items() if key != "_target_"} == options, name
+    assert f"one of {len(described)} estimators" in PAGE.read_text()
+
+
+def test_commands_about_estimators(folder, capfd, monkeypatch):
+    """Each with less effort than shown; the run that one of them starts from is that of its start design."""
+    monkeypatch.setattr("mode_opt.cli.optimise._report", lambda directory, progress: None)  # drawn in test_commands
+    small = ["experiment=smoke", "quiet=true", "trainer=cpu", "verification.steps=2", "verification.replicas=1"]
+    small += ["effort.warm_up=2", "effort.events=64", "effort.validation_events=64"]
+    for words in commands("doctor"):
+        words = [word for word in words if word != "design=first"]
+        extra = {"gradients": ["batches=4", "events=16", "warm_up=2"], "compare": ["budget.steps=2"]}
+        assert main([*words, *small, *extra.get(words[0], ["budget.steps=2"])]) == 0, (words, capfd.readouterr().err)
+    for name in ("doctor/gradients.csv", "doctor/gradients.json", "doctor/figures/gradients.png", "both/compare.csv"):
+        assert (folder / name).is_file(), name
+    assert (folder / "both" / "figures" / "compare.png").is_file()
+
+
+def test_the_keys_of_the_gradient_doctor():
+    page, keys = PAGE.read_text(), composed([], "gradients")
+    assert f"| `batches`, `events` | {keys.batches}, {keys.events} |" in page
+    assert f"| `seconds` | {keys.seconds} |" in page
+    assert keys.reference.batches is None and f"(twice `batches`), {keys.reference.step} |" in page
+    assert keys.gradients is None and keys.warm_up is None
+    assert keys.gradient_check == "warn" and "`gradient_check` (`warn`, `strict` or `off`)" in page
 
 
 def check_numbers(result: dict[str, Any]) -> None:

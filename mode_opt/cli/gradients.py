@@ -50,7 +50,8 @@ def run(configuration: DictConfig, directory: Path) -> Diagnosis:
     directory = directory.resolve()
     configuration.run_directory = str(directory)
     events = _whole(configuration, "events", 2)
-    effort = DiagnosisEffort(configuration.batches, configuration.reference.batches, configuration.reference.step)
+    reference = configuration.reference
+    effort = DiagnosisEffort(configuration.batches, reference.batches, reference.step, configuration.seconds)
     estimators, unfit = _estimators(nodes(configuration))
     configuration.gradient = None
     detector = detector_of(configuration)
@@ -157,7 +158,7 @@ def _print(detector: Detector, diagnosis: Diagnosis, terse: bool, note: str | No
         for row in _lines(finding):
             numbers.add_row(*row)
     console.print(numbers)
-    verdicts = Grid("estimator", "verdict", "cosine", "μs/event", "calls/event", "efficiency", box=None)
+    verdicts = Grid("estimator", "verdict", "cosine", "μs/event", "calls/event", "batches", "efficiency", box=None)
     shown = [f for f in diagnosis.findings if not (terse and f.verdict == REFUSED)]
     for finding in shown:
         verdicts.add_row(*_verdict(finding))
@@ -191,7 +192,7 @@ def _verdict(finding: Finding) -> list[str]:
     def cell(value: float | None, digits: int = 3) -> str:
         return "" if value is None else number(value, digits)
 
-    cosine = finding.cosine
+    cosine = finding.cosine if len(finding.parameters) > 1 else None  # of one parameter it is the sign
     microseconds = None if finding.seconds_per_event is None else 1e6 * finding.seconds_per_event
     return [
         finding.name,
@@ -199,5 +200,6 @@ def _verdict(finding: Finding) -> list[str]:
         "" if cosine is None else f"{cosine.value:.3f} ± {cosine.standard_error:.3f}",
         cell(microseconds),
         cell(finding.calls_per_event),
+        str(finding.batches or ""),
         cell(finding.efficiency, 2),
     ]

@@ -14,8 +14,8 @@ from torch import Tensor
 from mode_opt.errors import ConfigurationError, DataError, NonFiniteError, ShapeError, SimulationError
 from mode_opt.experiment.detector import Progress
 from mode_opt.experiment.directions import Directions
-from mode_opt.experiment.finding import BIASED, FAILED, REFUSED, Finding, ParameterFinding, verdict
-from mode_opt.experiment.reference import Problem, Reference, central_differences, exact_reference
+from mode_opt.experiment.finding import BIASED, FAILED, REFUSED, Finding, ParameterFinding, freedom, verdict
+from mode_opt.experiment.reference import LEAST, Problem, Reference, central_differences, exact_reference
 from mode_opt.experiment.uncertainty import Estimate
 from mode_opt.gradients import GradientEstimator
 from mode_opt.simulation import Counted
@@ -26,6 +26,9 @@ FAILURES = (
     *(RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError),
 )
 
+REFERENCE_SHARE = 0.4
+"""Of the seconds, at most, for central differences: no verdict is better than what it is compared with."""
+
 
 @dataclass(frozen=True)
 class DiagnosisEffort:
@@ -35,22 +38,28 @@ class DiagnosisEffort:
         batches: independent batches of each estimator.
         reference_batches: of the central differences; None: twice as many.
         step: of the central differences, in ψ (1 is of the order of the range of a parameter).
+        seconds: wall time to aim at; None: no limit. The reference gets up to `REFERENCE_SHARE` of it, the
+            estimators share the rest. What is too slow ends with fewer batches, but not fewer than `LEAST`; when it
+            ends does not depend on the gradients, so that means and errors stay right.
 
     Raises:
-        ConfigurationError: for fewer than 4 batches, or a step that is not positive.
+        ConfigurationError: for fewer than 4 batches, or a step or seconds that are not positive.
     """
 
     batches: int = 64
     reference_batches: int | None = None
     step: float = 0.1
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         for key, value in (("batches", self.batches), ("reference.batches", self.reference_batches)):
             needed = key == "batches" or value is not None
             if needed and (isinstance(value, bool) or not isinstance(value, int) or value < 4):
                 raise ConfigurationError(key, value, "a whole number of at least 4 (of fewer there is no error)")
-        if isinstance(self.step, bool) or not isinstance(self.step, int | float) or not 0 < self.step < math.inf:
-            raise ConfigurationError("reference.step", self.step, "a positive number")
+        for key, number in (("reference.step", self.step), ("seconds", self.seconds)):
+            real = isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < math.inf
+            if not real and not (key == "seconds" and number is None):
+                raise ConfigurationError(key, number, "a positive number")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +107,12 @@ class Diagnosis:
         """Content of ``gradients.json``."""
         pairs = zip(self.reference.values.tolist(), self.reference.errors.tolist(), strict=True)
         values = {n: Estimate(*pair).as_dict() for n, pair in zip(self.directions.names, pairs, strict=True)}
+        samples = self.reference.samples
+        batches = {} if samples is None else {"batches": len(samples)}
         return {
             "coordinates": self.directions.kind,
             "events": self.events,
-            "reference": {"kind": self.reference.kind, "gradient": values},
+            "reference": {"kind": self.reference.kind, **batches, "gradient": values},
             "estimators": {finding.name: finding.as_dict() for finding in self.findings},
         }
 
@@ -123,14 +134,14 @@ def _rows(finding: Finding) -> list[dict[str, Any]]:
     rows = []
     for p in finding.parameters:
         numbers = (p.gradient.value, p.gradient.standard_error, p.reference.value, p.reference.standard_error)
-        rows.append([p.name, p.unit, *numbers, p.pull, p.fraction, p.per_event, p.kurtosis, p.sign_rate])
+        rows.append([p.name, p.unit, *numbers, p.scale, p.pull, p.fraction, p.per_event, p.kurtosis, p.sign_rate])
     first = {"estimator": finding.name, "verdict": finding.verdict}
-    found = [first | dict(zip(COLUMNS, row, strict=True)) | common for row in rows or [["", ""] + [None] * 9]]
+    found = [first | dict(zip(COLUMNS, row, strict=True)) | common for row in rows or [["", ""] + [None] * 10]]
     return [{key: _cell(value) for key, value in row.items()} for row in found]
 
 
 COLUMNS = (
-    *("parameter", "unit", "gradient", "standard_error", "reference", "reference_standard_error", "pull"),
+    *("parameter", "unit", "gradient", "standard_error", "reference", "reference_standard_error", "scale", "pull"),
     *("bias_fraction", "standard_deviation_per_event", "kurtosis_of_batches", "sign_rate"),
 )
 
@@ -167,19 +178,21 @@ def diagnose(
     """
     if problem.design.psi.numel() == 0:
         raise ConfigurationError("design.parameters", "all fixed", "at least one parameter with free: true")
-    effort, counted = effort or DiagnosisEffort(), _counted(problem)
+    effort, counted, begin = effort or DiagnosisEffort(), _counted(problem), time.perf_counter()
     directions = directions or Directions.of_parameters(problem.design)
     with torch.random.fork_rng():
         if exact is not None:
             reference = exact_reference(exact, problem.design, directions)
         else:
             batches = effort.reference_batches or 2 * effort.batches
-            reference = central_differences(
-                counted, directions, batches, effort.step, partial(progress, "central differences")
-            )
+            allowed = math.inf if effort.seconds is None else REFERENCE_SHARE * effort.seconds
+            show = partial(progress, "central differences")
+            reference = central_differences(counted, directions, batches, effort.step, show, allowed)
         findings = []
-        for name, estimator in estimators.items():
-            samples = draw(counted, estimator, effort.batches, partial(progress, name))
+        for index, (name, estimator) in enumerate(estimators.items()):
+            left = math.inf if effort.seconds is None else effort.seconds - (time.perf_counter() - begin)
+            allowed = left / (len(estimators) - index)
+            samples = draw(counted, estimator, effort.batches, partial(progress, name), seconds=allowed)
             findings.append(judge(name, samples, reference, directions, problem.events))
     return Diagnosis(directions, reference, _compared(findings, reference), problem.events)
 
@@ -195,6 +208,7 @@ def draw(
     batches: int,
     progress: Callable[[float], None] = lambda fraction: None,
     purpose: str = "batch",
+    seconds: float = math.inf,
 ) -> Samples:
     """Gradients of ``batches`` independent batches; what goes wrong is noted, not raised.
 
@@ -204,6 +218,7 @@ def draw(
         batches: how many.
         progress: called with the fraction done.
         purpose: of the stream of random numbers.
+        seconds: after which it ends once it has `LEAST` batches.
     """
     simulator, empty = problem.simulator, torch.zeros(0, problem.design.psi.shape[1], dtype=torch.float64)
     try:
@@ -212,7 +227,7 @@ def draw(
         return Samples(empty, failure=str(error), refused=True)
     estimator, bad = copy.deepcopy(estimator), 0  # some learn while they are used
     good: list[Tensor] = []
-    seconds: list[float] = []
+    seconds_taken: list[float] = []
     before = _calls(problem)
     for index in range(batches):
         begin = time.perf_counter()
@@ -223,15 +238,17 @@ def draw(
         except FAILURES as error:
             failure = f"{type(error).__name__}: {error}".splitlines()[0]
             return Samples(
-                empty, bad, seconds, _calls(problem) - before, failure, isinstance(error, ConfigurationError)
+                empty, bad, seconds_taken, _calls(problem) - before, failure, isinstance(error, ConfigurationError)
             )
-        seconds.append(time.perf_counter() - begin)
+        seconds_taken.append(time.perf_counter() - begin)
         if bool(torch.isfinite(gradient).all()):
             good.append(gradient)
         else:
             bad += 1
         progress((index + 1) / batches)
-    return Samples(torch.stack(good) if good else empty, bad, seconds, _calls(problem) - before)
+        if index + 1 >= LEAST and sum(seconds_taken) > seconds:
+            break
+    return Samples(torch.stack(good) if good else empty, bad, seconds_taken, _calls(problem) - before)
 
 
 def _calls(problem: Problem) -> int:
@@ -270,7 +287,7 @@ def judge(name: str, samples: Samples, reference: Reference, directions: Directi
     theirs = 0.0 if reference.samples is None else float((reference.samples.var(0) / len(reference.samples)).sum())
     error = math.sqrt(float(spread.sum()) / count + theirs)
     relative = error / size if size > 0 else math.inf
-    kind, words = verdict(parameters, relative, count)
+    kind, words = verdict(parameters, relative)
     heavy = any(p.kurtosis > max(3.0, 5 * math.sqrt(24 / count)) for p in parameters)
     return Finding(
         name,
@@ -301,7 +318,9 @@ def _parameters(along: Tensor, reference: Reference, directions: Directions, eve
         sign = float((reported[:, k].sign() == math.copysign(1.0, target.value)).double().mean()) if known else None
         per_event, tails = float(deviation[k]) * math.sqrt(events), float(kurtosis[k].nan_to_num())
         pull = _pull(value, target, float(scales[k]))
-        found.append(ParameterFinding(name, unit, value, target, float(scales[k]), pull, per_event, tails, sign))
+        free = freedom(value, count, target, None if reference.samples is None else len(reference.samples))
+        noise = (per_event, tails, sign, free)
+        found.append(ParameterFinding(name, unit, value, target, float(scales[k]), pull, *noise))
     return found
 
 

@@ -28,6 +28,7 @@ class ParameterFinding:
         per_event: standard deviation of a single event, ``sd of the batches · √events``.
         kurtosis: excess kurtosis of the gradients of batches (of n events its value is about n times larger).
         sign_rate: fraction of batches with the sign of the reference; None if the reference has none (below 2σ).
+        freedom: degrees of freedom of the combined error.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ParameterFinding:
     per_event: float
     kurtosis: float
     sign_rate: float | None
+    freedom: float
 
     @property
     def error(self) -> float:
@@ -102,8 +104,7 @@ class Finding:
     @property
     def worst_fraction(self) -> float:
         """Largest bias that was found, relative to the typical size of the gradient; 0 if none was."""
-        limit = threshold(len(self.parameters), self.batches) if self.parameters else math.inf
-        found = [p for p in self.parameters if abs(p.pull) > limit]
+        found = wrong(self.parameters)
         return max((abs(p.bias) / p.scale if p.scale > 0 else math.inf for p in found), default=0.0)
 
     def as_dict(self) -> dict[str, Any]:
@@ -131,25 +132,36 @@ def _parameter(finding: ParameterFinding) -> dict[str, Any]:
     return {k: v for k, v in finite.items() if v is not None}
 
 
-def threshold(parameters: int, batches: int) -> float:
+def threshold(parameters: int, freedom: float) -> float:
     """Pull beyond which an estimator is called biased: `FALSE_ALARM` shared by all parameters (Bonferroni).
 
-    The quantile is that of Student's t with ``batches − 1`` degrees of freedom, because the standard error is itself
-    estimated from the batches.
+    The quantile is that of Student's t, because the combined error is itself estimated from few batches.
     """
     from scipy.stats import t
 
-    return float(t.isf(FALSE_ALARM / 2 / max(parameters, 1), max(batches - 1, 1)))
+    return float(t.isf(FALSE_ALARM / 2 / max(parameters, 1), max(freedom, 1.0)))
 
 
-def verdict(parameters: Sequence[ParameterFinding], relative_error: float, batches: int) -> tuple[str, str]:
+def freedom(error: Estimate, batches: int, reference: Estimate, reference_batches: int | None) -> float:
+    """Degrees of freedom of the error of a difference (Welch and Satterthwaite); a reference of None is exact."""
+    own, other = error.standard_error**2, reference.standard_error**2
+    size = own**2 / (batches - 1) + (0.0 if reference_batches is None else other**2 / (reference_batches - 1))
+    return (own + other) ** 2 / size if size > 0 else math.inf
+
+
+def wrong(parameters: Sequence[ParameterFinding]) -> list[ParameterFinding]:
+    """Those that are biased, the largest bias relative to the size of the gradient first."""
+    found = [p for p in parameters if abs(p.pull) > threshold(len(parameters), p.freedom)]
+    return sorted(found, key=lambda p: -abs(p.bias) / max(p.scale, 1e-300))
+
+
+def verdict(parameters: Sequence[ParameterFinding], relative_error: float) -> tuple[str, str]:
     """The verdict on measured derivatives, and its reasons in words."""
-    limit = threshold(len(parameters), batches)
-    wrong = sorted((p for p in parameters if abs(p.pull) > limit), key=lambda p: -abs(p.bias) / max(p.scale, 1e-300))
-    if wrong:
-        first = wrong[0]
+    biased = wrong(parameters)
+    if biased:
+        first = biased[0]
         parts = f"{first.name} by {_percent(first.fraction)} ({abs(first.pull):.1f} sigma)"
-        others = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        others = f" and {len(biased) - 1} more" if len(biased) > 1 else ""
         return BIASED, f"biased: {parts}{others}"
     apart = [p for p in parameters if abs(p.bias) > max(RESOLVED, 2 * relative_error) * p.scale]
     if relative_error <= RESOLVED and apart:

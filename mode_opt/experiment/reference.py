@@ -1,5 +1,7 @@
 """The gradient that estimators are compared with: exact, or central differences with their errors."""
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +16,9 @@ from mode_opt.simulation import PrimarySource, Simulator, stream
 
 Score = Callable[[Events, DesignPoint], Tensor]
 """Events and their designs to ``b`` objective values."""
+
+LEAST = 8
+"""Batches that are always made: of fewer, an error is hardly known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +90,7 @@ def central_differences(
     batches: int,
     step: float,
     progress: Callable[[float], None] = lambda fraction: None,
+    seconds: float = math.inf,
 ) -> Reference:
     r"""Central differences with common random numbers along each direction v, at the steps h and h/2.
 
@@ -100,21 +106,24 @@ def central_differences(
         batches: independent ones, at least 2.
         step: h in ψ.
         progress: called with the fraction done.
+        seconds: after which it ends once it has `LEAST` batches.
 
     Raises:
         NonFiniteError: if the objective of a displaced design is not finite.
     """
-    coarse, fine = [], []
+    coarse, fine, begin = [], [], time.perf_counter()
     for index in range(batches):
         coarse.append(_differences(problem, directions, index, step))
         fine.append(_differences(problem, directions, index, step / 2))
         progress((index + 1) / batches)
+        if index + 1 >= LEAST and time.perf_counter() - begin > seconds:
+            break
     rough, sharp = torch.stack(coarse), torch.stack(fine)
     samples = (4 * sharp - rough) / 3
     shift = (rough - sharp) @ directions.report.T / 3
-    unexplained = (shift.mean(0) ** 2 - shift.var(0) / batches).clamp_min(0.0)
+    unexplained = (shift.mean(0) ** 2 - shift.var(0) / len(samples)).clamp_min(0.0)
     reported = samples @ directions.report.T
-    errors = (reported.var(0) / batches + unexplained).sqrt()
+    errors = (reported.var(0) / len(samples) + unexplained).sqrt()
     return Reference("central differences", samples.mean(0), reported.mean(0), errors, samples)
 
 

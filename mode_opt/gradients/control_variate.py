@@ -16,7 +16,7 @@ from mode_opt.simulation import Promise, Simulator
 from mode_opt.simulation.choices import Recording
 from mode_opt.simulation.choices.twins import Noting, Twinned
 from mode_opt.simulation.program import draw_seed
-from mode_opt.simulation.running import run
+from mode_opt.simulation.running import parts, run, written_in_choices
 
 PULL = 6.0
 """Standard errors from zero at which the mean of a control variate is no chance."""
@@ -70,6 +70,10 @@ class ControlVariate(GradientEstimator):
     @property
     def requires(self) -> Promise:
         return Promise.STOCHASTIC
+
+    def check(self, simulator: Simulator) -> None:
+        super().check(simulator)
+        written_in_choices(simulator)
 
     def loss(
         self,
@@ -185,8 +189,9 @@ def _shifted(variates: Tensor) -> bool:
 
 
 def _rough(twin: Simulator) -> str:
+    name = ", ".join(type(part).__name__ for part in parts(twin))
     return (
-        f"{type(twin).__name__} cannot be the twin of a control variate: its events do not follow the relaxed choices "
+        f"{name} cannot be the twin of a control variate: its events do not follow the relaxed choices "
         "smoothly (it compares outcomes, as in b > 0.5 or x > t, or draws plain noise in the place of a choice), and "
         "the gradient would be biased; give gradient.twin a smooth one"
     )

@@ -74,7 +74,8 @@ class LineageCredit(GradientEstimator):
     ) -> Tensor:
         self.check(simulator)
         if primaries.count < 2:
-            raise ConfigurationError("events per step", primaries.count, "at least 2: the baseline is that of the others")
+            expected = "at least 2 for lineage_credit, whose baseline is a matter of the other events"
+            raise ConfigurationError("events per step", primaries.count, expected)
         phi, count_ = design(), primaries.count
         seed = draw_seed(generator, phi.values.device)
         program, *later = parts(simulator)

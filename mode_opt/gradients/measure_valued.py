@@ -14,7 +14,7 @@ from mode_opt.gradients.sites import Candidates
 from mode_opt.gradients.weighted import WeightedEstimator
 from mode_opt.simulation import BranchingProgram, Promise, Simulator
 from mode_opt.simulation.program import draw_seed
-from mode_opt.simulation.running import parts
+from mode_opt.simulation.running import parts, written_in_choices
 
 
 @final
@@ -48,6 +48,7 @@ class MeasureValued(WeightedEstimator):
 
     def check(self, simulator: Simulator) -> None:
         super().check(simulator)
+        written_in_choices(simulator)
         for part in parts(simulator):
             if isinstance(part, BranchingProgram):
                 self._refuse(type(part).__name__, "any number of choices an event")

@@ -11,6 +11,7 @@ from mode_opt.gradients.alternatives import explore, raced
 from mode_opt.gradients.weighted import WeightedEstimator
 from mode_opt.simulation import Promise, Simulator
 from mode_opt.simulation.program import draw_seed
+from mode_opt.simulation.running import written_in_choices
 
 
 @final
@@ -39,6 +40,10 @@ class PrunedAlternative(WeightedEstimator):
     @property
     def requires(self) -> Promise:
         return Promise.STOCHASTIC
+
+    def check(self, simulator: Simulator) -> None:
+        super().check(simulator)
+        written_in_choices(simulator)
 
     def factor(self, weight: Tensor) -> float:
         return 1.0  # what an alternative gains its event loses: the mean is not moved

@@ -11,7 +11,7 @@ from mode_opt.gradients.base import GradientEstimator, Score
 from mode_opt.simulation import Promise, Simulator
 from mode_opt.simulation.choices.relaxing import Relaxing
 from mode_opt.simulation.program import draw_seed
-from mode_opt.simulation.running import run
+from mode_opt.simulation.running import run, written_in_choices
 
 
 @final
@@ -41,6 +41,10 @@ class Relaxed(GradientEstimator):
     @property
     def requires(self) -> Promise:
         return Promise.STOCHASTIC
+
+    def check(self, simulator: Simulator) -> None:
+        super().check(simulator)
+        written_in_choices(simulator)
 
     def loss(
         self,

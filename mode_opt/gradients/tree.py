@@ -1,6 +1,6 @@
 """One alternative history an event of a branching program, at the price of one subtree."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -16,7 +16,7 @@ from mode_opt.simulation import BranchingProgram, Step
 from mode_opt.simulation.choices import Chooser, Lineages
 from mode_opt.simulation.controls import ControlSums, Noting
 from mode_opt.simulation.particles import Particles
-from mode_opt.simulation.stepping import LocalRows, SteppingAction, Untallied, discrete
+from mode_opt.simulation.stepping import CallSlopes, LocalRows, SteppingAction, Untallied, discrete
 
 
 def explore_tree(
@@ -128,12 +128,15 @@ class Exploration(SteppingAction):
     def settle(self, particles: Particles, step: Step) -> tuple[Step, Mapping[str, Tensor]]:
         event = particles.lineages.event
         tag = particles.inherited.get("subtree", torch.zeros_like(event, dtype=torch.bool))
+        owners = [particles.owner(site) for _, _, site in self._step.calls]
+        pairs = zip(self._step.calls, owners, strict=True)
+        slopes = [self._local.slopes(law, site, owner) for (law, _, site), owner in pairs]
         if self._step.calls:
-            tag = self._choose(particles, tag)
-        for number, (law, outcome, site) in enumerate(self._step.calls):
-            residual = (law.encode(outcome) - law.expected).flatten()
-            owner = particles.owner(site)
-            self.controls.add(number, particles, owner, residual, self._local.slope(residual))
+            tag = self._choose(particles, tag, owners, slopes)
+        for number, (law, outcome, _) in enumerate(self._step.calls):
+            expected, owner = law.expected, owners[number]
+            residual = (law.encode(outcome) - expected.detach()).flatten()
+            self.controls.add(number, particles, owner, residual, -slopes[number].of(expected))
             self.subtree_controls.add(number, particles, owner, residual, kept=tag)
         return discrete(step), {"subtree": tag}
 
@@ -141,22 +144,12 @@ class Exploration(SteppingAction):
         below = labels["subtree"]
         self.subtree.index_put_((event[below], cell[below]), value[below].double(), accumulate=True)
 
-    def _choose(self, particles: Particles, tag: Tensor) -> Tensor:
+    def _choose(
+        self, particles: Particles, tag: Tensor, owners: Sequence[Tensor], slopes: Sequence[CallSlopes]
+    ) -> Tensor:
         """Let the candidates of this step race; returns who belongs to a kept subtree now."""
-        found, slopes, owners = [], [], []
-        for law, outcome, site in self._step.calls:
-            owner = particles.owner(site)
-            if site.word.ndim > 1 and site.word.shape[1:].numel() > 1:
-                raise SimulationError(
-                    f"{type(law).__name__} in step(): got {tuple(site.word.shape)} choices that depend on the design, "
-                    f"expected ({particles.count},), one a particle and call"
-                )
-            for candidate in candidates(law, outcome, site):
-                found.append(candidate)
-                slopes.append(self._local.slope(candidate.tangent)[owner])
-                owners.append(owner)
-        offered, slope, particle = Candidates.cat(found), torch.cat(slopes), torch.cat(owners)
-        weight = (slope * self._scale).square().sum(1).sqrt()
+        offered, slope, particle = self._offered(particles, owners, slopes)
+        weight = torch.linalg.vector_norm(slope * self._scale, dim=1)
         winner = self._race.offer(offered.event, weight, offered.uniform)
         event = offered.event[winner]
         self._keep(event, particles.select(particle[winner]), self._counter[particle[winner]])
@@ -167,6 +160,26 @@ class Exploration(SteppingAction):
         self.subtree_controls.clear(event)
         won = torch.zeros_like(self._race.total, dtype=torch.bool).index_fill(0, event, True)
         return (tag & ~won[particles.lineages.event]).index_fill(0, particle[winner], True)
+
+    def _offered(
+        self, particles: Particles, owners: Sequence[Tensor], slopes: Sequence[CallSlopes]
+    ) -> tuple[Candidates, Tensor, Tensor]:
+        """All ``m`` candidates of this step, the derivatives of their tangents ``m x d``, and their particles."""
+        found, moved, chosen = [], [], []
+        for (law, outcome, site), owner, slope in zip(self._step.calls, owners, slopes, strict=True):
+            if site.word.ndim > 1 and site.word.shape[1:].numel() > 1:
+                raise SimulationError(
+                    f"{type(law).__name__} in step(): got {tuple(site.word.shape)} choices that depend on the design, "
+                    f"expected ({particles.count},), one a particle and call"
+                )
+            for candidate in candidates(law, outcome, site):
+                found.append(candidate)
+                each = slope.of(candidate.tangent)
+                moved.append(each if owner.numel() == particles.count else each[owner])
+                chosen.append(owner)
+        if len(found) == 1:  # what is seen most; nothing is copied
+            return found[0], moved[0], chosen[0]
+        return Candidates.cat(found), torch.cat(moved), torch.cat(chosen)
 
     def _keep(self, event: Tensor, particles: Particles, counter: Tensor) -> None:
         self._names = tuple(particles.state)

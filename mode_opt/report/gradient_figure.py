@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WORDS = ("estimator", "verdict", "parameter", "unit", "heavy_tails", "words")
-NEEDED = ("estimator", "verdict", "parameter", "gradient", "standard_error", "reference", "efficiency")
+NEEDED = ("estimator", "verdict", "parameter", "gradient", "standard_error", "reference", "scale", "efficiency")
 PANELS = 5
-"""Parameters with a panel of their own; of more, the deviations from the reference are drawn in one panel."""
+"""Parameters with a panel of their own; of more, each estimator has a panel with all of them."""
+BANDS = "line and band: reference and its standard error"
 PIXELS_PER_INCH = 170
 
 
@@ -41,30 +42,83 @@ def write_gradients(directory: Path) -> list[Path]:
 def figure_gradients(table: Table) -> Figure | None:
     """A panel for each parameter, means with standard errors against the band of the reference; then efficiencies.
 
-    With more than `PANELS` parameters: the deviation from the reference in combined errors, for each parameter.
+    With more than `PANELS` parameters: a panel for each estimator, its gradient over the number of the parameter.
     Estimators without numbers (refused, failed) are left out; None if there are no others.
     """
     measured = table.rows(np.isfinite(table.floats("gradient")))
     estimators, parameters = measured.unique("estimator"), measured.unique("parameter")
     if not estimators:
         return None
-    rows = len(estimators)
     if len(parameters) > PANELS:
-        figure = new_figure(height=5.6 + 0.26 * rows)
-        top, bottom = figure.subplots(2, 1, height_ratios=(3.4, 0.6 + 0.26 * rows))
-        _pulls(top, measured, estimators, parameters)
-        _efficiencies(bottom, measured, estimators)
-        return figure
-    columns = min(len(parameters) + 1, 3)
+        return _profiles(measured, estimators, parameters)
+    rows, columns = len(estimators), min(len(parameters) + 1, 3)
     lines = -(-(len(parameters) + 1) // columns)
-    figure = new_figure(height=lines * (1.3 + 0.3 * rows), width=1.6 + 3.1 * columns)
+    figure = new_figure(height=lines * (1.3 + 0.3 * rows), width=1.9 + 3.1 * columns)
     grid = list(figure.subplots(lines, columns, squeeze=False, sharey=True).flat)
     for axes, parameter in zip(grid, parameters, strict=False):
         _parameter(axes, measured.where("parameter", parameter), estimators)
+        _names(axes, measured, estimators)
     _efficiencies(grid[len(parameters)], measured, estimators)
     for axes in grid[len(parameters) + 1 :]:
         axes.set_visible(False)
+    figure.suptitle(f"points: mean of the batches, standard error; {BANDS}", fontsize=9.5, color=INK)
     return figure
+
+
+def _profiles(table: Table, estimators: list[str], parameters: list[str]) -> Figure:
+    """For each estimator a panel with the gradient over the parameters, all on one scale; then the efficiencies."""
+    count = len(estimators)
+    lines = -(-count // 2)
+    below = 0.6 + 0.24 * count
+    figure = new_figure(height=1.2 + 1.3 * lines + below, width=9.5)
+    places = figure.add_gridspec(lines + 1, 2, height_ratios=[1.3] * lines + [below])
+    units = set(table.words("unit"))
+    limits = _range(table.where("estimator", estimators[0]), len(units) == 1)
+    for index, name in enumerate(estimators):
+        axes = figure.add_subplot(places[index // 2, index % 2])
+        _profile(axes, table.where("estimator", name), parameters, _look(index), len(units) == 1)
+        axes.set(ylim=limits, xlim=(-0.8, len(parameters) - 0.2))
+        axes.set_title(_label(table, name), fontsize=9.5, loc="left", pad=3)
+        axes.tick_params(labelbottom=index >= count - 2, labelleft=index % 2 == 0)
+        if index >= count - 2:
+            axes.set_xlabel("number of the parameter (from 0)", fontsize=10)
+    unit = next(iter(units))
+    per = f" [per {plain(unit)}]" if unit not in ("", "1") else ""
+    what = f"gradient{per}" if len(units) == 1 else "gradient / its typical size"
+    words = f"{what}. Points: mean of the batches, standard error; {BANDS};\ntriangles: outside the frame"
+    figure.suptitle(words, fontsize=9.5, color=INK)
+    _efficiencies(figure.add_subplot(places[lines, :]), table, estimators)
+    return figure
+
+
+def _profile(axes: Axes, rows: Table, parameters: list[str], look: Look, alike: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    place = np.array([parameters.index(parameter) for parameter in rows.words("parameter")])
+    size = np.ones(len(rows)) if alike else rows.floats("scale")
+    reference, error = rows.floats("reference") / size, rows.floats("reference_standard_error") / size
+    error = np.nan_to_num(error)
+    axes.bar(place, 2 * error, bottom=reference - error, width=1.0, color=BAND, zorder=0, gid="band")
+    axes.hlines(reference, place - 0.5, place + 0.5, color=GREY, linewidth=1.2, zorder=1)
+    value, bar = rows.floats("gradient") / size, rows.floats("standard_error") / size
+    style = look.points(3.5) | {"capsize": 1.5, "elinewidth": 1.0, "markeredgewidth": 1.0}
+    axes.errorbar(place, value, yerr=bar, linestyle="none", label="gradient", gid="gradient", **style)
+    dress(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.tick_params(axis="x", which="minor", bottom=False, top=False)
+    low, high = _range(rows, alike)
+    for beyond, edge, marker in ((value > high, high, "^"), (value < low, low, "v")):
+        if beyond.any():
+            where = np.full(int(beyond.sum()), edge)
+            axes.plot(place[beyond], where, marker, color=look.colour, markersize=6, clip_on=False, gid="beyond")
+
+
+def _range(rows: Table, alike: bool) -> tuple[float, float]:
+    """The frame of all panels: twice the spread of the reference around its middle, zero included."""
+    reference = rows.floats("reference") / (1.0 if alike else rows.floats("scale"))
+    low, high = min(float(reference.min()), 0.0), max(float(reference.max()), 0.0)
+    margin = 0.6 * (high - low or 1.0)
+    return low - margin, high + margin
 
 
 def _look(index: int) -> Look:
@@ -85,6 +139,8 @@ def _names(axes: Axes, table: Table, estimators: list[str]) -> None:
 
 
 def _parameter(axes: Axes, table: Table, estimators: list[str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     reference = float(table.floats("reference")[0])
     error = float(np.nan_to_num(table.floats("reference_standard_error")[0]))
     axes.axvspan(reference - error, reference + error, color=BAND, zorder=0, gid="band")
@@ -100,25 +156,7 @@ def _parameter(axes: Axes, table: Table, estimators: list[str]) -> None:
     unit = table.words("unit")[0] if "unit" in table else ""
     name = axis_label(table.words("parameter")[0])
     dress(axes, f"dJ/d({name})" + (f" [per {plain(unit)}]" if unit and unit != "1" else ""))
-    _names(axes, table, estimators)
-
-
-def _pulls(axes: Axes, table: Table, estimators: list[str], parameters: list[str]) -> None:
-    axes.axhspan(-1, 1, color=BAND, zorder=0)
-    axes.axhline(0.0, color=GREY, linewidth=1.0, zorder=1)
-    place = {name: index for index, name in enumerate(parameters)}
-    for index, name in enumerate(estimators):
-        rows, look = table.where("estimator", name), _look(index)
-        positions = [place[parameter] for parameter in rows.words("parameter")]
-        style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": "none", "markersize": 4}
-        axes.plot(positions, rows.floats("pull"), label=_label(table, name), gid=name, **style)
-    dress(axes, None, "deviation from reference [σ]")
-    if len(parameters) <= 24:
-        axes.set_xticks(range(len(parameters)), [axis_label(p) for p in parameters], rotation=90, fontsize=8)
-        axes.tick_params(axis="x", which="minor", bottom=False, top=False)
-    else:
-        axes.set_xlabel("number of the parameter, in the order of gradients.csv")
-    axes.legend(frameon=False, fontsize=8.5, ncols=2)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
 
 
 def _efficiencies(axes: Axes, table: Table, estimators: list[str]) -> None:
@@ -136,5 +174,5 @@ def _efficiencies(axes: Axes, table: Table, estimators: list[str]) -> None:
     if len(positive):
         axes.set_xscale("log")
         axes.set_xlim(max(positive.min() / 3, 1e-8), 2.0)
-    dress(axes, "efficiency 1/(variance × time)\nrelative to the best; line: 1/(variance × calls)")
+    dress(axes, "efficiency relative to the best\nbar: 1/(variance × time)\nline: 1/(variance × calls)")
     _names(axes, table, estimators)

@@ -74,17 +74,19 @@ class ControlSums:
         """
         residual = residual.detach().to(self._zeros.dtype)
         event = particles.lineages.event
-        one = torch.ones_like(event, dtype=residual.dtype)
-        weights = [one, *(particles.state[name].to(residual.dtype) for name in self._names)]
         if kept is not None:
-            weights = [weight * kept for weight in weights]
+            residual = residual * kept[owner]
+            slope = None if slope is None else slope * kept.unsqueeze(1)
+        of_event, weights = event[owner], [None, *(particles.state[name] for name in self._names)]
         for column, weight in enumerate(weights, start=min(number, COLUMNS - 1) * len(weights)):
             while column >= len(self._values):
                 self._values.append(self._zeros.clone())
-            self._values[column].index_add_(0, event[owner], residual * weight[owner])
+            weight = None if weight is None else weight.to(residual.dtype)
+            self._values[column].index_add_(0, of_event, residual if weight is None else residual * weight[owner])
             if slope is not None:
-                sums = self._slopes.setdefault(column, slope.new_zeros(self._zeros.numel(), slope.shape[1]))
-                sums.index_add_(0, event, slope * weight.unsqueeze(1))
+                if column not in self._slopes:
+                    self._slopes[column] = slope.new_zeros(self._zeros.numel(), slope.shape[1])
+                self._slopes[column].index_add_(0, event, slope if weight is None else slope * weight.unsqueeze(1))
 
     def clear(self, events: Tensor) -> None:
         """Set the sums of some events to zero."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mode_opt.design import DesignPoint
 from mode_opt.errors import SimulationError
-from mode_opt.simulation.choices import Chooser, Drawing, Recording
+from mode_opt.simulation.choices import Chooser, Drawing, Law, Recording, Site
 from mode_opt.simulation.controls import ControlSums, Noting
 from mode_opt.simulation.particles import Particles, Step
 
@@ -88,7 +88,7 @@ class LocalRows:
 
     def renew(self, phi: DesignPoint, design: Tensor) -> DesignPoint:
         """Fresh rows, ``k x d``."""
-        self.values = phi.values.detach()[design].requires_grad_()
+        self.values = phi.values.detach().index_select(0, design).requires_grad_()
         return DesignPoint(self.values, phi.layout)
 
     def slope(self, value: Tensor) -> Tensor:
@@ -97,6 +97,39 @@ class LocalRows:
             return torch.zeros_like(self.values)
         (slope,) = torch.autograd.grad(value.sum(), self.values, retain_graph=True, allow_unused=True)
         return torch.zeros_like(self.values) if slope is None else slope
+
+    def slopes(self, law: Law, site: Site, owner: Tensor) -> "CallSlopes":
+        """Derivatives for one call; ``owner`` is the particle of each of its choices."""
+        return CallSlopes(self, law, site, owner)
+
+
+@final
+class CallSlopes:
+    """Derivatives of functions of the parameters of one call with respect to the rows of the design.
+
+    A law with one parameter λ for each particle needs one backward pass through the step, whatever is asked for:
+    ``df/dφ = df/dλ dλ/dφ``, and ``df/dλ`` is elementwise.
+    """
+
+    def __init__(self, rows: LocalRows, law: Law, site: Site, owner: Tensor) -> None:
+        self._rows, self._owner, self._parameter = rows, owner, law.parameters[0]
+        single = len(law.parameters) == 1 and self._parameter.shape == site.word.shape == site.lineages.key.shape
+        self._slope = rows.slope(self._parameter) if single else None
+
+    def of(self, value: Tensor) -> Tensor:
+        """Derivative of the sum of ``value`` over the choices of each particle, ``k x d``."""
+        if self._slope is None:
+            return self._rows.slope(value)
+        if value is self._parameter:
+            return self._slope
+        if not value.requires_grad:
+            return torch.zeros_like(self._slope)
+        (factor,) = torch.autograd.grad(value.sum(), self._parameter, retain_graph=True, allow_unused=True)
+        if factor is None:
+            return torch.zeros_like(self._slope)
+        if factor.numel() < len(self._slope):  # a call of some of the particles
+            factor = factor.new_zeros(len(self._slope)).index_copy(0, self._owner, factor)
+        return self._slope * factor.unsqueeze(1)
 
 
 @final
@@ -126,16 +159,14 @@ class LocalScores(Untallied):
         return self._step
 
     def settle(self, particles: Particles, step: Step) -> tuple[Step, Mapping[str, Tensor]]:
-        total = self._value.new_zeros(())
         for number, (law, outcome, site) in enumerate(self._step.calls):
-            event = site.spread(site.lineages.event).flatten()
-            log_probability = law.log_probability(outcome).flatten()
-            self._value.index_add_(0, event, log_probability.detach())
-            total = total + log_probability.sum()
-            residual = (law.encode(outcome) - law.expected).flatten()
-            self._controls.add(number, particles, particles.owner(site), residual, self._local.slope(residual))
-        if self._step.calls:
-            self._score.index_add_(0, particles.lineages.event, self._local.slope(total))
+            owner = particles.owner(site)
+            slopes, expected = self._local.slopes(law, site, owner), law.expected
+            log_probability = law.log_probability(outcome)
+            self._value.index_add_(0, particles.lineages.event[owner], log_probability.detach().flatten())
+            self._score.index_add_(0, particles.lineages.event, slopes.of(log_probability))
+            residual = (law.encode(outcome) - expected.detach()).flatten()
+            self._controls.add(number, particles, owner, residual, -slopes.of(expected))
         return discrete(step), particles.inherited
 
     def finish(self) -> None:

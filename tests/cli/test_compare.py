@@ -2,9 +2,12 @@
 
 import csv
 import json
+import sys
 
 import pytest
 from doctored import write_counter
+
+from mode_opt.cli import main
 
 THREE = "gradients=[score_function,broken,pathwise]"
 
@@ -18,6 +21,23 @@ def rows(path):
 def no_report(monkeypatch):
     """Drawing takes most of the time of a short run and is not what the test is about."""
     monkeypatch.setattr("mode_opt.cli.optimise._report", lambda directory, progress: None)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capfd):
+    """The command in this process, which saves the import of torch: exit code and what it said to stderr."""
+    monkeypatch.chdir(tmp_path)
+    path, modules = list(sys.path), set(sys.modules)
+
+    def run(*arguments):
+        code = main(list(arguments))
+        return code, capfd.readouterr().err
+
+    yield run
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if name.partition(".")[0] == "counter":
+            del sys.modules[name]
 
 
 @pytest.fixture
@@ -49,8 +69,8 @@ def test_runs_of_all_seeds_and_a_failed_one_does_not_take_the_others_down(comman
     assert (both / "score_function" / "seed_0" / "report.html").is_file()
 
 
-def test_a_finished_run_is_not_repeated_and_the_rest_is_made_up_for(command, counter, tmp_path, no_report):
-    command("compare", *counter, "gradients=[score_function,finite_differences]", "seeds=[0]", "budget.steps=4")
+def test_a_finished_run_is_not_repeated_and_the_rest_is_made_up_for(here, counter, tmp_path, no_report):
+    here("compare", *counter, "gradients=[score_function,finite_differences]", "seeds=[0]", "budget.steps=4")
     both = tmp_path / "both"
     before = rows(both / "compare.csv")
     kept = both / "score_function" / "seed_0" / "result.json"
@@ -59,13 +79,13 @@ def test_a_finished_run_is_not_repeated_and_the_rest_is_made_up_for(command, cou
     for name in ("result.json", "history.csv", "checkpoints/last.ckpt"):
         (lost / name).unlink()
     again = ["compare", "--detectors", str(tmp_path / "mine"), "resume=both"]
-    command(*again)
+    assert here(*again)[0] == 0
     after = rows(both / "compare.csv")
     assert kept.stat().st_mtime_ns == stamp
     for row in (*before, *after):
         del row["seconds"]
     assert after == before
-    assert "quiet" in command(*again, "budget.steps=3", check=False).stderr
+    assert "quiet" in here(*again, "budget.steps=3")[1]
 
 
 @pytest.mark.parametrize(
@@ -78,15 +98,15 @@ def test_a_finished_run_is_not_repeated_and_the_rest_is_made_up_for(command, cou
         ("budget.steps=0", "budget.steps"),
     ],
 )
-def test_refused_before_any_run(command, counter, tmp_path, override, words):
-    done = command("compare", *counter, override, check=False)
-    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+def test_refused_before_any_run(here, counter, tmp_path, override, words):
+    code, said = here("compare", *counter, override)
+    assert code == 2 and words in said and "Traceback" not in said
     assert not (tmp_path / "both" / "compare.csv").exists()
 
 
-def test_a_second_comparison_in_the_same_folder_is_refused(command, counter, no_report):
+def test_a_second_comparison_in_the_same_folder_is_refused(here, counter, no_report):
     small = ["gradients=[score_function]", "seeds=[0]", "budget.steps=2"]
-    command("compare", *counter, *small)
-    done = command("compare", *counter, *small, check=False)
-    assert done.returncode == 2 and "resume=both" in done.stderr
-    assert "no comparison to resume" in command("compare", "resume=nowhere", check=False).stderr
+    assert here("compare", *counter, *small)[0] == 0
+    code, said = here("compare", *counter, *small)
+    assert code == 2 and "resume=both" in said
+    assert "no comparison to resume" in here("compare", "resume=nowhere")[1]

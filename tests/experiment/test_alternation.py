@@ -249,3 +249,30 @@ def test_one_event_a_design_is_enough_to_train_on(simulator):
 def test_counts_are_whole_numbers(kind, key, value):
     with pytest.raises(ConfigurationError, match=key):
         kind(**{key: value})
+
+
+def frozen_experiment():
+    """A reconstruction whose only weight is frozen: nothing to train."""
+    built = reading_experiment(objective=DesignCost("x"))
+    for parameter in built.reconstruction.parameters():
+        parameter.requires_grad_(False)
+    return built
+
+
+def test_a_frozen_reconstruction_is_not_trained_and_the_design_is():
+    """Only what the design steps and the validations simulate is counted."""
+    built = frozen_experiment()
+    effort = Effort(**{**vars(BARE), "warm_up": 5, "reconstruction_steps": 3})
+    alternation, optimisers = Alternation(built, effort), descent(built, slow=1.0)
+    calls, before, gain = built.simulator_calls, built.design.psi.item(), built.reconstruction.gain.item()
+    for _ in alternation.warm_up(optimisers):
+        pass
+    row = alternation.step(optimisers).columns
+    assert built.simulator_calls - calls == effort.events and math.isnan(row["reconstruction_loss"])
+    assert built.reconstruction.gain.item() == gain and built.design.psi.item() != before
+
+
+def test_an_optimisation_with_a_frozen_reconstruction_ends_with_a_verification():
+    built = frozen_experiment()
+    outcome = optimise(built, steps=4, effort=BARE, verification=QUICK)
+    assert outcome.verification.improvement.value > 0

@@ -13,9 +13,10 @@ from mode_opt.errors import ConfigurationError, NonFiniteError
 from mode_opt.events import Events
 from mode_opt.experiment import DiagnosisEffort, Directions, Experiment, GradientCheck, Problem, diagnose
 from mode_opt.experiment.diagnosis import cosine
-from mode_opt.experiment.finding import AGREES, BIASED, FAILED, REFUSED, UNDECIDED, threshold
+from mode_opt.experiment.finding import AGREES, BIASED, FAILED, REFUSED, UNDECIDED, freedom, threshold
 from mode_opt.experiment.guard import comparable, problem_of
 from mode_opt.experiment.reference import Reference, central_differences, exact_reference
+from mode_opt.experiment.uncertainty import Estimate
 from mode_opt.gradients import Automatic, FiniteDifferences, GradientEstimator, Pathwise, ScoreFunction
 from mode_opt.objectives import Resolution
 from mode_opt.simulation import Promise, StochasticSimulator, stream
@@ -157,6 +158,26 @@ def test_false_alarms_are_as_rare_as_promised():
     )
     assert alarms <= 2
     assert threshold(1, 10**6) == pytest.approx(3.0, abs=0.01) and threshold(10, 10**6) > 3.5 and threshold(1, 8) > 4
+
+
+def test_few_batches_of_the_reference_widen_the_limit_too():
+    """Equal variances of 8 and 128 batches: Welch's degrees of freedom are (1/8 + 1/128)² / (1/8²/7 + 1/128²/127)."""
+    own, other = Estimate(0.0, 128**-0.5), Estimate(0.0, 8**-0.5)
+    expected = (1 / 8 + 1 / 128) ** 2 / (1 / 8**2 / 7 + 1 / 128**2 / 127)
+    assert freedom(own, 128, other, 8) == pytest.approx(expected) and 7 < expected < 9
+    assert freedom(own, 128, Estimate(0.0, 0.0), None) == pytest.approx(127)
+    assert freedom(Estimate(1.0, 0.0), 8, Estimate(1.0, 0.0), None) == math.inf
+
+
+def test_what_is_slow_gets_fewer_batches_but_not_too_few():
+    effort = DiagnosisEffort(batches=12, seconds=1e-6)
+    diagnosis = diagnose(gauge(events=16), {"a": Pathwise(), "b": FiniteDifferences()}, effort)
+    assert [finding.batches for finding in diagnosis.findings] == [8, 8]
+    assert diagnosis.as_dict()["reference"]["batches"] == 8
+    every = diagnose(gauge(events=16), {"a": Pathwise()}, DiagnosisEffort(batches=12, seconds=1e6))
+    assert every.findings[0].batches == 12 and every.as_dict()["reference"]["batches"] == 24
+    with pytest.raises(ConfigurationError, match="seconds"):
+        DiagnosisEffort(seconds=0)
 
 
 def test_costs_and_efficiencies():

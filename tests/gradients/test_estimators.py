@@ -1,13 +1,26 @@
 import pytest
 import torch
 from statistical import assert_mean
-from toys import ClosedGauge, Counter, Gauge, gun, one_parameter
+from toys import ClosedGauge, Counter, Gauge, gun, network, one_parameter
 
 from mode_opt.errors import ConfigurationError, SimulationError
 from mode_opt.events import Events
-from mode_opt.gradients import Automatic, FiniteDifferences, Pathwise, ScoreFunction, WeightedEstimator
+from mode_opt.experiment import Experiment
+from mode_opt.gradients import (
+    Automatic,
+    ControlVariate,
+    FiniteDifferences,
+    MeasureValued,
+    Pathwise,
+    PrunedAlternative,
+    Relaxed,
+    ScoreFunction,
+    StraightThrough,
+    WeightedEstimator,
+)
 from mode_opt.gradients.score_function import attached
-from mode_opt.simulation import Promise, StochasticSimulator, stream
+from mode_opt.objectives import Resolution
+from mode_opt.simulation import Chain, Counted, Promise, StochasticSimulator, stream
 
 REPEATS, EVENTS = 300, 64
 
@@ -112,6 +125,15 @@ def test_a_wrong_pair_is_refused_with_both_names(estimator, simulator):
     with pytest.raises(ConfigurationError, match=type(simulator).__name__) as caught:
         estimator.check(simulator)
     assert type(estimator).__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "estimator", [ControlVariate(), StraightThrough(), Relaxed(), PrunedAlternative(), MeasureValued()]
+)
+def test_what_is_not_written_in_choices_is_refused_when_the_experiment_is_built(estimator):
+    with pytest.raises(ConfigurationError, match=r"'Counter', expected a simulator written in random choices"):
+        Experiment(one_parameter(), Counter(), gun(), network, Resolution(), estimator)
+    estimator.check(Counted(Chain({"gauge": Gauge()})))  # differentiable: there is no choice to take over
 
 
 class Forgetful(StochasticSimulator):

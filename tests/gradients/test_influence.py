@@ -41,7 +41,8 @@ def test_the_influence_can_be_differentiated():
     step = 1e-2
     shifts = torch.eye(3) * step
     moved = [
-        [influence(average, events(VALUES + sign * shift, WEIGHT), PHI)[1][0, 1] for sign in (1, -1)] for shift in shifts
+        [influence(average, events(VALUES + sign * shift, WEIGHT), PHI)[1][0, 1] for sign in (1, -1)]
+        for shift in shifts
     ]
     wanted = torch.tensor([(up - down) / (2 * step) for up, down in moved])
     assert torch.allclose(slope, wanted, atol=1e-3)

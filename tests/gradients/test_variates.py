@@ -146,7 +146,8 @@ def test_baselines_with_primaries_that_matter(baseline):
     program, point, exact = linear()
     energies = torch.randn(1, 300, 1, generator=torch.Generator().manual_seed(2))
     primaries = Events.of(energies, torch.zeros(1, 300, 1, 1))
-    found = sampled(ScoreFunction(baseline, controls=False), Shifted(program.draw), point, mean(lambda x: x), primaries, 150)
+    estimator, shifted = ScoreFunction(baseline, controls=False), Shifted(program.draw)
+    found = sampled(estimator, shifted, point, mean(lambda x: x), primaries, 150)
     assert_mean(found[:, 0], exact)
     spread = float(found.std()) * 300**0.5
     assert {"none": spread > 45, "leave_one_out": 30 < spread < 50, "learned": spread < 8}[baseline]

@@ -82,9 +82,8 @@ class Shower(BranchingProgram):
     """
 
     def __init__(self, moving: bool = False, looped: bool = False, continuous: bool | None = None, **settings) -> None:
-        super().__init__(
-            cells=4, features=2, continuous=moving if continuous is None else continuous, controls=("energy",), **settings
-        )
+        recorded = moving if continuous is None else continuous
+        super().__init__(cells=4, features=2, continuous=recorded, controls=("energy",), **settings)
         self.moving, self.looped = moving, looped
 
     def start(self, phi, primaries, choices):
@@ -104,7 +103,8 @@ class Shower(BranchingProgram):
         kept = energy.clone()
         kept[parent] = energy[parent] * fraction[parent]
         child = Children(parent, {"energy": energy[parent] - kept[parent], "depth": depth[parent]})
-        return Step({"energy": kept, "depth": depth}, kept > 0.1, [child], [Deposits(state["depth"].clamp_max(3), value)])
+        deposits = Deposits(state["depth"].clamp_max(3), value)
+        return Step({"energy": kept, "depth": depth}, kept > 0.1, [child], [deposits])
 
     def _fraction(self, a, choices):
         if not self.looped:

@@ -20,7 +20,7 @@ WriteRun = Callable[..., Path]
 def finding(estimator: str, parameter: str, gradient: float, **changes: Any) -> dict[str, Any]:
     """A row of ``gradients.csv``."""
     row = {"estimator": estimator, "verdict": "agrees", "parameter": parameter, "unit": "mm", "gradient": gradient}
-    row |= {"standard_error": 0.02, "reference": 1.0, "reference_standard_error": 0.01, "pull": 0.5}
+    row |= {"standard_error": 0.02, "reference": 1.0, "reference_standard_error": 0.01, "pull": 0.5, "scale": 1.0}
     row |= {"heavy_tails": "no", "efficiency": 0.3, "efficiency_calls": 0.2, "words": "agrees"}
     return row | changes
 
@@ -58,13 +58,29 @@ def test_gradients_a_panel_for_each_parameter(tmp_path: Path) -> None:
     assert bars == [1.0]  # a biased estimator has none
 
 
-def test_many_parameters_are_drawn_as_deviations(tmp_path: Path) -> None:
+def test_of_many_parameters_each_estimator_has_a_panel_on_the_same_scale(tmp_path: Path) -> None:
     rows = two([f"gap[{k}]" for k in range(40)])
-    rows[3]["pull"] = -2.5
+    rows[3]["gradient"], rows[7]["gradient"] = 1.3, 4.0
     figure = figure_gradients(table_of(tmp_path / "gradients.csv", rows))
     assert figure is not None
-    points = next(line for line in figure.axes[0].lines if line.get_gid() == "pathwise").get_xydata()
-    assert points.shape == (40, 2) and points[3].tolist() == [3.0, -2.5]
+    first, second, efficiency = figure.axes
+    assert (first.get_title(loc="left"), second.get_title(loc="left")) == ("pathwise", "half (biased)")
+    points = next(c for c in first.containers if isinstance(c, ErrorbarContainer)).lines[0].get_xydata()
+    assert points.shape == (40, 2) and points[3].tolist() == [3.0, 1.3]
+    beyond = next(line for line in first.lines if line.get_gid() == "beyond").get_xydata()
+    assert beyond.tolist() == [[7.0, first.get_ylim()[1]]] and first.get_ylim() == second.get_ylim()
+    bands = [patch for patch in first.patches if patch.get_gid() == "band"]
+    np.testing.assert_allclose([(bar.get_y(), bar.get_height()) for bar in bands], [(0.99, 0.02)] * 40)
+    assert len(efficiency.patches) == 1
+
+
+def test_parameters_of_different_units_are_drawn_relative_to_their_size(tmp_path: Path) -> None:
+    rows = two([f"gap[{k}]" for k in range(6)])
+    rows[2] |= {"unit": "MeV", "scale": 4.0}
+    figure = figure_gradients(table_of(tmp_path / "gradients.csv", rows))
+    assert figure is not None
+    points = next(c for c in figure.axes[0].containers if isinstance(c, ErrorbarContainer)).lines[0].get_xydata()
+    np.testing.assert_allclose(points[:3, 1], [1.01, 1.01, 1.01 / 4])
 
 
 def test_gradients_are_written_unless_nothing_was_measured(tmp_path: Path) -> None:

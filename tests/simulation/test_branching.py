@@ -171,9 +171,18 @@ def deposit(cell, value):
 @pytest.mark.parametrize(
     ("moves", "message"),
     [
-        (lambda phi, x, c: end(x, children=[Children(torch.tensor([1, 1]), {"x": x[:2]})]), "Children.parent must rise"),
-        (lambda phi, x, c: end(x, children=[Children(torch.tensor([1, 0]), {"x": x[:2]})]), "Children.parent must rise"),
-        (lambda phi, x, c: end(x, children=[Children(torch.tensor([1]), {"y": x[:1]})]), "same state as their parents: x"),
+        (
+            lambda phi, x, c: end(x, children=[Children(torch.tensor([1, 1]), {"x": x[:2]})]),
+            "Children.parent must rise",
+        ),
+        (
+            lambda phi, x, c: end(x, children=[Children(torch.tensor([1, 0]), {"x": x[:2]})]),
+            "Children.parent must rise",
+        ),
+        (
+            lambda phi, x, c: end(x, children=[Children(torch.tensor([1]), {"y": x[:1]})]),
+            "same state as their parents: x",
+        ),
         (lambda phi, x, c: end(x, deposits=deposit(torch.full((3,), 2), x)), "cell 2, expected cells 0 to 1"),
         (lambda phi, x, c: end(x, deposits=deposit(torch.full((3,), -1), x)), "cell -1, expected cells 0 to 1"),
     ],

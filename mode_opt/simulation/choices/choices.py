@@ -24,6 +24,8 @@ class Choices:
     log-probability, its alternatives or its relaxation. Parameters may depend on the design; anything that
     does not is better drawn with `uniform` and `normal`.
 
+    In single precision, probabilities are resolved to 1.2e-7: give rare processes to double precision.
+
     All numbers are functions of (key of the lineage, counter), so that a second run with one choice changed
     shares all others, and the order, batch and device of the events do not matter.
 

@@ -45,7 +45,7 @@ def test_other_shapes_are_refused(shape):
 
 
 def test_bad_parameters_are_refused_when_a_choice_is_made():
-    with pytest.raises(SimulationError, match="Bernoulli: 1 of 2 choices .* probability = 1.5"):
+    with pytest.raises(SimulationError, match=r"Bernoulli: 1 of 2 choices .* probability = 1\.5"):
         choices(1, 2).bernoulli(torch.tensor([[0.5, 1.5]]))
 
 

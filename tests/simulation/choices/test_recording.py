@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from programs import Formula, row
 from statistical import assert_mean
 
 from mode_opt.design import DesignPoint
-from mode_opt.errors import SimulationError
+from mode_opt.errors import ShapeError, SimulationError
 from mode_opt.events import Events
 from mode_opt.simulation import stream
 from mode_opt.simulation.choices import Choices, Lineages, Recording
@@ -42,7 +44,9 @@ def test_log_probability_and_controls_are_those_of_the_outcomes():
     assert torch.allclose(events.controls, controls, atol=1e-5)
     direction = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(2))
     for found, exact in ((events.log_probability, wanted), (events.controls[..., 2], controls[..., 2])):
-        slopes = [torch.autograd.grad((value * direction).sum(), phi.values, retain_graph=True)[0] for value in (found, exact)]
+        slopes = [
+            torch.autograd.grad((value * direction).sum(), phi.values, retain_graph=True)[0] for value in (found, exact)
+        ]
         assert torch.allclose(*slopes, rtol=1e-4)
 
 
@@ -125,3 +129,30 @@ def test_extreme_probabilities_have_finite_derivatives(p):
     events = Formula(draw)(phi, nothing(1000), stream("cpu", 1))
     (slope,) = torch.autograd.grad(events.log_probability.sum() + events.controls.sum(), phi.values)
     assert torch.isfinite(slope).all() and torch.isfinite(events.log_probability).all()
+
+
+def test_events_carry_their_controls_along():
+    controls = torch.arange(12.0).reshape(2, 3, 2)
+    events = Events.of(torch.zeros(2, 3, 1), torch.zeros(2, 3, 1, 1)).with_choices(torch.zeros(2, 3), controls)
+    assert torch.equal(events.select(torch.tensor([2, 0])).controls, controls[:, [2, 0]])
+    assert torch.equal(events.design(1).controls, controls[1:])
+    assert torch.equal(events.design(0).expand(4).controls, controls[:1].expand(4, -1, -1))
+    assert torch.equal(Events.cat([events, events]).controls, torch.cat([controls, controls], 1))
+    assert torch.equal(events.reweighted(torch.full((2, 3), 2.0)).controls, controls)
+    assert torch.equal(
+        events.with_choices(torch.zeros(2, 3), controls + 1).controls, torch.cat([controls, controls + 1], 2)
+    )
+    assert torch.equal(events.with_choices(torch.zeros(2, 3)).controls, controls)
+    moving = events.with_choices(torch.zeros(2, 3), controls.clone().requires_grad_())
+    assert moving.controls.requires_grad and not moving.detach().controls.requires_grad
+
+
+def test_controls_of_another_shape_are_refused():
+    for shape in ((1, 10), (1, 9, 2), (2, 10, 2)):
+        with pytest.raises(
+            ShapeError, match=r"Events.controls: got shape .*, expected b x n x c with b x n = \(1, 10\)"
+        ):
+            replace(nothing(10), controls=torch.zeros(shape))
+    recorded = nothing(10).with_choices(torch.zeros(1, 10), torch.zeros(1, 10, 2))
+    with pytest.raises(ShapeError, match=r"Events.controls: .* recorded in all 2 parts or in none"):
+        Events.cat([recorded, nothing(10).with_choices(torch.zeros(1, 10))])
