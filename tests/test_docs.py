@@ -34,7 +34,14 @@ def commands(kind: str) -> list[list[str]]:
 
 def test_every_block_is_marked():
     assert len(re.findall(r"^```\w", PAGE.read_text(), re.M)) == len(BLOCKS)
-    languages = {"design": "yaml", "detector": "yaml", "python": "python", "command": "bash", "composed": "bash", "doctor": "bash"}
+    languages = {
+        "design": "yaml",
+        "detector": "yaml",
+        "python": "python",
+        "command": "bash",
+        "composed": "bash",
+        "doctor": "bash",
+    }
     assert all(languages[marker] == language for marker, _, language, _ in BLOCKS)
 
 
@@ -210,7 +217,9 @@ def test_estimators(folder, capfd):
     table = PAGE.read_text().split("| `gradient=` |")[1].split("*Choices*")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
     files = {path.stem: yaml.safe_load(path.read_text()) for path in (PAGE.parent.parent / "conf/gradient").glob("*")}
-    described = {row[0].strip("`"): yaml.safe_load(f"{{{','.join(re.findall('`([^`]*: [^`]*)`', row[3]))}}}") for row in rows}
+    described = {
+        row[0].strip("`"): yaml.safe_load(f"{{{','.join(re.findall('`([^`]*: [^`]*)`', row[3]))}}}") for row in rows
+    }
     assert set(described) == set(files) - {"auto"}
     for name, options in described.items():
         assert {key: value for key, value in files[name].items() if key != "_target_"} == options, name

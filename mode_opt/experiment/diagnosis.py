@@ -236,10 +236,9 @@ def draw(
         except NonFiniteError:
             gradient = torch.full_like(problem.design.psi[0], math.nan).double().cpu()
         except FAILURES as error:
-            failure = f"{type(error).__name__}: {error}".splitlines()[0]
-            return Samples(
-                empty, bad, seconds_taken, _calls(problem) - before, failure, isinstance(error, ConfigurationError)
-            )
+            refused = isinstance(error, ConfigurationError)  # whose text says what is wrong without its name
+            failure = (f"{error}" if refused else f"{type(error).__name__}: {error}").splitlines()[0]
+            return Samples(empty, bad, seconds_taken, _calls(problem) - before, failure, refused)
         seconds_taken.append(time.perf_counter() - begin)
         if bool(torch.isfinite(gradient).all()):
             good.append(gradient)

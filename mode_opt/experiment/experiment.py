@@ -20,6 +20,7 @@ from mode_opt.simulation.guard import silent_sampling_refused
 PROBE = 64
 """Events that a reconstruction is fitted to: sizes, and scales of its inputs and outputs."""
 
+
 def refuse_lost_derivatives(simulator: Simulator, design: Design, primaries: PrimarySource) -> None:
     """Simulate two events and refuse a sampler that drops the derivative of its parameters without a word.
 
