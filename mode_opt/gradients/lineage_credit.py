@@ -55,14 +55,7 @@ class LineageCredit(GradientEstimator):
     def check(self, simulator: Simulator) -> None:
         super().check(simulator)
         written_in_choices(simulator)
-        first = parts(simulator)[0]
-        if not isinstance(first, BranchingProgram) or first.continuous:
-            raise ConfigurationError(
-                "gradient",
-                "lineage_credit",
-                f"score_function, because {type(first).__name__} is no branching program whose states depend on the "
-                "design through choices alone",
-            )
+        _taken_apart(simulator)
 
     def loss(
         self,
@@ -72,42 +65,59 @@ class LineageCredit(GradientEstimator):
         score: Score,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        self.check(simulator)
         if primaries.count < 2:
             expected = "at least 2 for lineage_credit, whose baseline is a matter of the other events"
             raise ConfigurationError("events per step", primaries.count, expected)
-        phi, count_ = design(), primaries.count
-        seed = draw_seed(generator, phi.values.device)
-        program, *later = parts(simulator)
-        assert isinstance(program, BranchingProgram)
-        credits, events = _simulated(program, phi, primaries, fork(seed, 0))
-        sums = events.hits[0].flatten(1)
-        for index, part in enumerate(later, start=1):
-            recording = Recording(count_)
-            events = run_part(part, phi, events, recording, fork(seed, index))
-            chosen = recording.log_probability(events.truth).reshape(1, -1)
-            events = replace(events, controls=None).with_choices(chosen)
-        count(simulator, count_)
+        phi = design()
+        credits, sums, events = _simulated(simulator, phi, primaries, draw_seed(generator, phi.values.device))
         weight = events.weight.detach().clone().requires_grad_()
         value = score(replace(events, weight=weight), phi)
         (influence,) = torch.autograd.grad(value.sum(), weight, retain_graph=True, allow_unused=True)
         if influence is None:
             return value.mean()  # an objective of the design alone
         per_event, through = credits.derivative(influence[0], weight[0].detach(), sums)
-        shift = phi.values - phi.values.detach()
-        surrogate = (through * shift).sum()
+        surrogate = (through * (phi.values - phi.values.detach())).sum()
         if events.log_probability is not None:  # of the later parts
             surrogate = surrogate + (per_event * (events.log_probability - events.log_probability.detach())[0]).sum()
         return value.mean() + surrogate
 
 
-def _simulated(program: BranchingProgram, phi: DesignPoint, primaries: Events, seed: int) -> tuple["Credits", Events]:
-    events = primaries.expand(1)
-    lineages = Lineages.of_events(1, events.count, seed, phi.values.device)
+def _taken_apart(simulator: Simulator) -> tuple[BranchingProgram, list[Simulator]]:
+    """The branching program, and the parts that follow it.
+
+    Raises:
+        ConfigurationError: if there is none at the beginning, or it is continuous.
+    """
+    first, *later = parts(simulator)
+    if isinstance(first, BranchingProgram) and not first.continuous:
+        return first, later
+    raise ConfigurationError(
+        "gradient",
+        "lineage_credit",
+        f"score_function, because {type(first).__name__} is no branching program whose states depend on the design "
+        "through choices alone",
+    )
+
+
+def _simulated(
+    simulator: Simulator, phi: DesignPoint, primaries: Events, seed: int
+) -> tuple["Credits", Tensor, Events]:
+    """Credits and sums ``n x (h f)`` of the branching program, and the events at the end of the chain."""
+    program, later = _taken_apart(simulator)
+    events, first = primaries.expand(1), fork(seed, 0)
+    lineages = Lineages.of_events(1, events.count, first, phi.values.device)
     owner = torch.zeros(events.count, dtype=torch.int64, device=phi.values.device)
     credits = Credits(program, phi, events.count)
     hits = program.transport(phi, owner, program.enter(phi, events, lineages), credits)
-    return credits, program.events(events, hits.to(phi.values.dtype))
+    events = program.events(events, hits.to(phi.values.dtype))
+    sums = events.hits[0].flatten(1)
+    for index, part in enumerate(later, start=1):
+        recording = Recording(events.count)
+        events = run_part(part, phi, events, recording, fork(seed, index))
+        chosen = recording.log_probability(events.truth).reshape(1, -1)
+        events = replace(events, controls=None).with_choices(chosen)
+    count(simulator, events.count)
+    return credits, sums, events
 
 
 @final
