@@ -38,6 +38,9 @@ def test_the_wheel_holds_configuration_and_data(installed):
         for file in (ROOT / path).rglob("*.yaml"):
             assert f"mode_opt/{file.relative_to(ROOT)}" in names
     assert "mode_opt/detectors/sampling_calorimeter/data/em_showers_scan.root" in names
+    for path, place in (("mode_opt", ""), ("detectors", "mode_opt/")):
+        for file in (ROOT / path).rglob("*.py"):
+            assert f"{place}{file.relative_to(ROOT)}" in names
     assert "mode_opt/py.typed" in names
     assert not any(name.startswith(("conf/", "detectors/", "tests/")) for name in names)
 
