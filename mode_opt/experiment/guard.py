@@ -27,8 +27,10 @@ from mode_opt.simulation import Counted, Promise, stream
 MODES = ("warn", "strict", "off")
 ALL_PARAMETERS = 4
 """Up to this many free scalars each is looked at; of more, a few directions."""
-PILOT_BATCHES, LEAST_BATCHES, MOST_BATCHES = 4, 8, 64
-LEAST_EVENTS, MOST_EVENTS = 32, 256
+FEW_DIRECTIONS = 2
+"""How many of them."""
+PILOT_BATCHES, LEAST_BATCHES, MOST_BATCHES = 4, 8, 16
+LEAST_EVENTS, MOST_EVENTS = 32, 1024  # rather large batches than many: a small one costs a simulator's fixed time too
 STEP = 0.2
 """Of the central differences, in ψ: larger than where precision matters, because few events leave much noise."""
 
@@ -37,8 +39,8 @@ STEP = 0.2
 class GradientCheck:
     """Whether and how an optimisation looks at its gradient estimator first.
 
-    With up to 4 free scalars the gradient is compared in each of them; with more, along three random directions of
-    ψ and along the estimator's own mean gradient (from other batches), so that the cost does not grow with their
+    With up to 4 free scalars the gradient is compared in each of them; with more, along one random direction of ψ
+    and along the estimator's own mean gradient (from other batches), so that the cost does not grow with their
     number.
 
     Attributes:
@@ -99,7 +101,7 @@ class GradientCheck:
         self, problem: Problem, estimator: GradientEstimator, allowance: int, progress: Callable[[float], None]
     ) -> Finding | None:
         name, d = type(estimator).__name__, problem.design.psi.shape[1]
-        lines = d if d <= ALL_PARAMETERS else ALL_PARAMETERS
+        lines = d if d <= ALL_PARAMETERS else FEW_DIRECTIONS
         if allowance < PILOT_BATCHES * LEAST_EVENTS * 8:  # not even the first look and its reference
             return None
         pilot = draw(problem, estimator, PILOT_BATCHES, purpose="pilot")
@@ -208,10 +210,10 @@ def altered(objective: Objective) -> bool:
 
 
 def _few(problem: Problem, pilot: Samples) -> Directions:
-    """Three random directions, and the mean gradient of the pilot if there is one."""
+    """A random direction, and the mean gradient of the pilot if there is one."""
     psi = problem.design.psi
     generator = stream("cpu", problem.seed, "gradients", "directions")
-    vectors = torch.randn(ALL_PARAMETERS - 1, psi.shape[1], generator=generator, dtype=torch.float64)
+    vectors = torch.randn(FEW_DIRECTIONS - 1, psi.shape[1], generator=generator, dtype=torch.float64)
     names = [f"random direction {k + 1}" for k in range(len(vectors))]
     mean = pilot.gradients.mean(0) if len(pilot.gradients) else torch.zeros(psi.shape[1], dtype=torch.float64)
     if float(mean.norm()) > 0:
