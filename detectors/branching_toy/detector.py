@@ -12,7 +12,7 @@ from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Detector
 from mode_opt.reconstruction import PriorBelief
 
-from .objective import MeanRadius
+from .objective import RadiusDeviation
 from .program import BranchingToy
 from .source import CentralSource
 
@@ -85,7 +85,7 @@ def _build(
         simulators={"program": BranchingToy(variant, **program)},
         primaries=CentralSource(energy),
         reconstruction=PriorBelief.fitting,
-        objective=MeanRadius(target),
+        objective=RadiusDeviation(target),
         hit_names=("sum of radii", "points"),
         description=description,
     )

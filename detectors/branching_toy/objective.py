@@ -12,7 +12,7 @@ from mode_opt.objectives import Objective, weighted_mean
 
 
 @final
-class MeanRadius(Objective):
+class RadiusDeviation(Objective):
     """``⟨(R − R₀)²⟩`` over the weighted events, with R the mean radius of the points of an event.
 
     Reads hits ``b x n x 1 x 2``: the sum of the radii (mm) and the number of the points. The belief is not used.

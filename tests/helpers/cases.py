@@ -14,7 +14,7 @@ import torch
 import mode_opt
 import mode_opt.detectors
 from mode_opt.design import Design, DesignPoint
-from mode_opt.detectors.branching_toy import BranchingToy, CentralSource, MeanRadius, branching_toy
+from mode_opt.detectors.branching_toy import BranchingToy, CentralSource, RadiusDeviation, branching_toy
 from mode_opt.detectors.sampling_calorimeter import sampling_calorimeter
 from mode_opt.events import Events
 from mode_opt.gradients import (
@@ -99,7 +99,7 @@ def central(count: int = 6) -> Events:
 def deposits(kind: type, count: int) -> Events:
     """Events that an objective of this kind can read."""
     events = cells(count)
-    if kind is MeanRadius:  # sum and number of the points of one cell
+    if kind is RadiusDeviation:  # sum and number of the points of one cell
         hits = torch.stack([events.hits[:, :, :1, 0], torch.full_like(events.hits[:, :, :1, 0], 2.0)], 3)
         return Events.of(events.truth, hits)
     return events
@@ -169,7 +169,7 @@ def objective_cases() -> dict[type, Objective]:
         Resolution: Resolution(),
         PosteriorBound: PosteriorBound(),
         DesignCost: DesignCost("gain"),
-        MeanRadius: MeanRadius(),
+        RadiusDeviation: RadiusDeviation(),
         ShowerDepth: ShowerDepth(5.0, layers=True),
         Leakage: Leakage(features=1),
         SignalUniformity: SignalUniformity(2.0),

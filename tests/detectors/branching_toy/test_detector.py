@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mode_opt.design import DesignPoint
-from mode_opt.detectors.branching_toy import CentralSource, MeanRadius, branching_toy
+from mode_opt.detectors.branching_toy import CentralSource, RadiusDeviation, branching_toy
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
 from mode_opt.experiment import Experiment
@@ -48,7 +48,7 @@ def test_the_objective_is_the_weighted_mean():
     hits = torch.tensor([[6.0, 2.0], [4.0, 4.0]]).reshape(1, 2, 1, 2)  # mean radii 3 and 1
     events = Events.of(torch.zeros(1, 2, 1), hits, weight=torch.tensor([[3.0, 1.0]]))
     belief = PriorBelief()(events, DesignPoint.of(x=0.0))
-    assert MeanRadius(1.0)(events, belief, DesignPoint.of(x=0.0)).item() == pytest.approx(3 / 4 * 4.0)
+    assert RadiusDeviation(1.0)(events, belief, DesignPoint.of(x=0.0)).item() == pytest.approx(3 / 4 * 4.0)
 
 
 @pytest.mark.parametrize("gradient", [None, FiniteDifferences(0.1)], ids=["automatic", "finite differences"])

@@ -8,7 +8,7 @@ import torch
 from statistical import assert_mean
 
 from mode_opt.design import DesignPoint
-from mode_opt.detectors.branching_toy import REFERENCES, BranchingToy, CentralSource, MeanRadius, branching_toy
+from mode_opt.detectors.branching_toy import REFERENCES, BranchingToy, CentralSource, RadiusDeviation, branching_toy
 from mode_opt.detectors.branching_toy.program import interaction_probability
 from mode_opt.errors import ConfigurationError, ShapeError, SimulationError
 from mode_opt.events import Events
@@ -114,7 +114,7 @@ def test_the_estimator_finds_the_known_gradient(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("theta", [1.0, 3.4])
-def test_a_plain_program_has_the_same_mean_radius(variant, theta):
+def test_a_plain_program_has_the_same_radius_deviation(variant, theta):
     source = random.Random(4)
     slow = torch.tensor([plain(variant, theta, source) for _ in range(300)], dtype=torch.float64)
     assert slow[:, 1].unique().tolist() == [REFERENCES[variant].points]
@@ -218,7 +218,7 @@ def test_wrong_settings_are_refused():
     with pytest.raises(ConfigurationError, match=r"primaries.energy.*-1"):
         CentralSource(-1.0)
     with pytest.raises(ConfigurationError, match=r"objective.target"):
-        MeanRadius(0.0)
+        RadiusDeviation(0.0)
 
 
 def test_primaries_and_hits_of_another_shape_are_refused():
@@ -226,4 +226,4 @@ def test_primaries_and_hits_of_another_shape_are_refused():
     with pytest.raises(ShapeError, match="direction and energy"):
         BranchingToy()(DesignPoint.of(inner_radius=2.5), primaries, None)
     with pytest.raises(ShapeError, match="sum of the radii"):
-        MeanRadius().each(primaries)
+        RadiusDeviation().each(primaries)
