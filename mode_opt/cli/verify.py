@@ -46,7 +46,8 @@ def main(arguments: list[str]) -> int:
     content |= {name: getattr(measured, name).as_dict() for name in ("initial", "final", "improvement")}
     content["simulator_calls"] = experiment.simulator_calls
     write_json(directory / "verification.json", content)
-    write_rows(directory / "verification.csv", measured.curves)
+    if measured.curves:
+        write_rows(directory / "verification.csv", measured.curves)
     console = Console(highlight=False)
     for name in ("initial", "final", "improvement"):
         console.print(f"{name:<12} {content[name]['value']:.5g} ± {content[name]['standard_error']:.2g}")

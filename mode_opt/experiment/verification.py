@@ -14,6 +14,7 @@ from mode_opt.experiment.detector import Progress
 from mode_opt.experiment.experiment import Experiment
 from mode_opt.experiment.uncertainty import Estimate, Replicas, jackknife
 from mode_opt.objectives import weighted_mean
+from mode_opt.reconstruction import PriorBelief
 from mode_opt.simulation import stream
 
 
@@ -65,7 +66,7 @@ class Verification:
         initial: J of the start design.
         final: J of the final design.
         improvement: initial − final, positive when the final design is better.
-        curves: rows of ``evaluation.csv``.
+        curves: rows of ``evaluation.csv``; none for a `PriorBelief`, which reconstructs nothing.
     """
 
     initial: Estimate
@@ -133,17 +134,23 @@ def _measure(
 ) -> Measurement:
     device = phi.values.device
     replicas, curve = [], []
-    for replica in range(effort.replicas):
+    # Without anything to train, every replica would be the same.
+    copies = effort.replicas if _trainable(experiment.reconstruction) else 1
+    for replica in range(copies):
         reconstruction = experiment.fresh_reconstruction(phi, seed)
         for step in _train(experiment, reconstruction, phi, effort, (seed, replica)):
-            progress((replica + step / effort.steps) / effort.replicas)
+            progress((replica + step / effort.steps) / copies)
         events = experiment.simulate(phi, effort.events, stream(device, seed, "verification", "measure"))
         with torch.no_grad():
             belief = reconstruction(events, phi)
         replicas.append(jackknife(experiment.objective, events, belief, phi))
-        if replica == 0:
+        if replica == 0 and not isinstance(reconstruction, PriorBelief):  # which has no resolution to show
             curve = _curves(experiment, events, belief, effort.bins)
     return Measurement(replicas, curve)
+
+
+def _trainable(reconstruction: torch.nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in reconstruction.parameters())
 
 
 def _train(
@@ -153,7 +160,7 @@ def _train(
     effort: VerificationEffort,
     labels: tuple[int, int],
 ) -> Iterable[int]:
-    if not any(p.requires_grad for p in reconstruction.parameters()):
+    if not _trainable(reconstruction):
         return
     optimiser = torch.optim.Adam(reconstruction.parameters(), lr=effort.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(effort.steps, 1))

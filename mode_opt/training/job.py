@@ -242,7 +242,8 @@ class Job:
 
     def _verify(self, design: Design, final: DesignPoint) -> None:
         measured = self._measure({"initial": self.start, "final": final}, "verification")
-        write_rows(self.directory / "evaluation.csv", measured.curves)
+        if measured.curves:
+            write_rows(self.directory / "evaluation.csv", measured.curves)
         self._describe(design, self.start, final)
         self.result.measured(measured)
         self.result.update(wall_seconds=self._seconds)

@@ -9,7 +9,7 @@ from toys import Gauge, gun, one_parameter
 from mode_opt.events import Events
 from mode_opt.experiment import Experiment, VerificationEffort, verify
 from mode_opt.objectives import Objective, Resolution, weighted_mean
-from mode_opt.reconstruction import Reconstruction, normal
+from mode_opt.reconstruction import PriorBelief, Reconstruction, normal
 from mode_opt.simulation import Recorded
 
 
@@ -122,3 +122,12 @@ def test_truth_of_either_sign_has_absolute_residuals():
     assert isinstance(built.reconstruction, Reading)
     for row in verify(built, two(), VerificationEffort(steps=0, events=1000, replicas=1, bins=2)).curves:
         assert row["residual"] == "absolute" and row["bias"] == pytest.approx(0.5, abs=1e-5)
+
+
+def test_without_a_reconstruction_there_is_one_replica_and_no_resolution_to_show():
+    """A `PriorBelief` has nothing to train: replicas would be copies, and its residuals say nothing of a design."""
+    experiment = Experiment(one_parameter(1.5), Gauge(), gun(), PriorBelief(), Resolution())
+    calls = experiment.simulator_calls
+    found = verify(experiment, two(), VerificationEffort(events=200, replicas=3), 1)
+    assert found.curves == []
+    assert experiment.simulator_calls - calls == 2 * 200
