@@ -5,11 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from mode_opt.design import Design, DesignPoint
 from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Detector
+from mode_opt.experiment.configuration import detector_settings
 from mode_opt.experiment.detector import Progress
 from mode_opt.objectives import Objective, Resolution
 from mode_opt.reconstruction import CellNetwork, PriorBelief
@@ -41,13 +40,7 @@ def branching_shower(**changes: Any) -> Detector:
         ConfigurationError: for an entry, material, particle or objective that does not exist, or thicknesses
             whose number does not fit the layers.
     """
-    defaults = OmegaConf.load(CONFIGURATION)
-    for key in changes:
-        if key not in defaults:
-            raise ConfigurationError(f"detector.{key}", changes[key], f"one of the entries {', '.join(defaults)}")
-    settings: Any = OmegaConf.to_container(OmegaConf.merge(defaults, changes), resolve=True)
-    del settings["_target_"]
-    return _build(**settings)
+    return _build(**detector_settings(CONFIGURATION, changes))
 
 
 def _build(

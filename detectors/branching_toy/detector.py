@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from mode_opt.design import Design
-from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Detector
+from mode_opt.experiment.configuration import detector_settings
 from mode_opt.reconstruction import PriorBelief
 
 from .objective import RadiusDeviation
@@ -61,13 +59,7 @@ def branching_toy(**changes: Any) -> Detector:
     Raises:
         ConfigurationError: for an entry that does not exist, or a value that does not fit.
     """
-    defaults = OmegaConf.load(CONFIGURATION)
-    for key in changes:
-        if key not in defaults:
-            raise ConfigurationError(f"detector.{key}", changes[key], f"one of the entries {', '.join(defaults)}")
-    settings: Any = OmegaConf.to_container(OmegaConf.merge(defaults, changes), resolve=True)
-    del settings["_target_"]
-    return _build(**settings)
+    return _build(**detector_settings(CONFIGURATION, changes))
 
 
 def _build(

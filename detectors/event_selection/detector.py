@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from mode_opt.design import Design
 from mode_opt.errors import ConfigurationError, DataError
 from mode_opt.events import Events
 from mode_opt.experiment import Detector
+from mode_opt.experiment.configuration import detector_settings
 from mode_opt.objectives import Significance
 from mode_opt.reconstruction import Verdict
 from mode_opt.simulation import Recorded
@@ -63,11 +63,7 @@ def configured(**changes: Any) -> dict[str, Any]:
     Raises:
         ConfigurationError: for an entry that does not exist.
     """
-    defaults = OmegaConf.load(CONFIGURATION)
-    for key in changes:
-        if key not in defaults:
-            raise ConfigurationError(f"detector.{key}", changes[key], f"one of the entries {', '.join(defaults)}")
-    settings: Any = OmegaConf.to_container(OmegaConf.merge(defaults, changes), resolve=True)
+    settings = detector_settings(CONFIGURATION, changes)
     parameters = settings["design"]["parameters"]
     settings["design"]["parameters"] = {name: spec for name, spec in parameters.items() if spec is not None}
     settings["cuts"] = {name: spec for name, spec in settings["cuts"].items() if spec is not None}

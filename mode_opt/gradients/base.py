@@ -47,3 +47,8 @@ class GradientEstimator(ABC):
                 f"an estimator that can use {type(simulator).__name__}, which is {simulator.promise.label} "
                 f"({type(self).__name__} needs a {self.requires.label} simulator)",
             )
+
+
+def linear(value: Tensor, slope: Tensor, psi: Tensor) -> Tensor:
+    """A scalar with this value whose derivative with respect to ψ, ``1 x d``, is ``slope``, ``d``."""
+    return value + (slope * (psi - psi.detach())[0]).sum()

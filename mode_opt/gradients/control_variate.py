@@ -9,8 +9,7 @@ from torch import Tensor
 from mode_opt.design import Design, DesignPoint
 from mode_opt.errors import ConfigurationError, ShapeError, SimulationError
 from mode_opt.events import Events
-from mode_opt.gradients.base import GradientEstimator, Score
-from mode_opt.gradients.displaced import linear
+from mode_opt.gradients.base import GradientEstimator, Score, linear
 from mode_opt.gradients.influence import influence
 from mode_opt.simulation import Promise, Simulator
 from mode_opt.simulation.choices import Recording

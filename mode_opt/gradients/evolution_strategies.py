@@ -5,16 +5,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from mode_opt.design import Design
 from mode_opt.errors import ConfigurationError
-from mode_opt.events import Events
-from mode_opt.gradients.base import GradientEstimator, Score
-from mode_opt.gradients.displaced import both_sides, linear
-from mode_opt.simulation import Promise, Simulator
+from mode_opt.gradients.displaced import Displaced
 
 
 @final
-class EvolutionStrategies(GradientEstimator):
+class EvolutionStrategies(Displaced):
     """``ε (J(ψ + σ ε) − J(ψ − σ ε)) / 2σ`` averaged over normal ε: the gradient of the smoothed objective, not of J.
 
     It is unbiased for ``J_σ(ψ) = E_ε[J(ψ + σ ε)]``, which also exists where J jumps; for smooth J the two differ by
@@ -37,23 +33,10 @@ class EvolutionStrategies(GradientEstimator):
             raise ConfigurationError("gradient.width", width, "a positive number")
         if pairs < 1:
             raise ConfigurationError("gradient.pairs", pairs, "a positive whole number")
-        self.width, self.pairs = width, pairs
+        super().__init__(width)
+        self.pairs = pairs
 
-    @property
-    def requires(self) -> Promise:
-        return Promise.BLACK_BOX
-
-    def loss(
-        self,
-        simulator: Simulator,
-        design: Design,
-        primaries: Events,
-        score: Score,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        psi = design.psi
+    def directions(self, psi: Tensor, generator: torch.Generator | None) -> tuple[Tensor, float]:
         where = generator.device if generator is not None else psi.device
-        normal = torch.randn(self.pairs, psi.shape[1], dtype=psi.dtype, generator=generator, device=where).to(psi)
-        above, below = both_sides(simulator, design, primaries, score, self.width * normal, generator)
-        slope = ((above - below).unsqueeze(1) * normal).mean(0) / (2 * self.width)
-        return linear((above.mean() + below.mean()) / 2, slope, psi)
+        normal = torch.randn(self.pairs, psi.shape[1], dtype=psi.dtype, generator=generator, device=where)
+        return normal.to(psi), 1 / self.pairs

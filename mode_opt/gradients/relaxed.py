@@ -2,20 +2,13 @@
 
 from typing import final
 
-import torch
-from torch import Tensor
-
-from mode_opt.design import Design
-from mode_opt.events import Events
-from mode_opt.gradients.base import GradientEstimator, Score
-from mode_opt.simulation import Promise, Simulator
+from mode_opt.gradients.relaxation import Relaxation
+from mode_opt.simulation.choices import Chooser
 from mode_opt.simulation.choices.relaxing import Relaxing
-from mode_opt.simulation.program import draw_seed
-from mode_opt.simulation.running import run, written_in_choices
 
 
 @final
-class Relaxed(GradientEstimator):
+class Relaxed(Relaxation):
     """Biased: the simulation runs with soft outcomes, coins and classes that are partly one thing and partly another.
 
     A coin becomes ``sigmoid((logit p + logit u)/T)``, a class ``softmax((ln p + G)/T)`` (Gumbel-softmax, or Concrete,
@@ -36,24 +29,8 @@ class Relaxed(GradientEstimator):
 
     def __init__(self, temperature: float = 0.5, noise: bool = True) -> None:
         checked = Relaxing(temperature, hard=False)
-        self.chooser = checked if noise else Relaxing(None, hard=False)
+        self._chooser = checked if noise else Relaxing(None, hard=False)
 
     @property
-    def requires(self) -> Promise:
-        return Promise.STOCHASTIC
-
-    def check(self, simulator: Simulator) -> None:
-        super().check(simulator)
-        written_in_choices(simulator)
-
-    def loss(
-        self,
-        simulator: Simulator,
-        design: Design,
-        primaries: Events,
-        score: Score,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        phi = design()
-        seed = draw_seed(generator, phi.values.device)
-        return score(run(simulator, phi, primaries, self.chooser, seed), phi).mean()
+    def chooser(self) -> Chooser:
+        return self._chooser

@@ -5,16 +5,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from mode_opt.design import Design
 from mode_opt.errors import ConfigurationError
-from mode_opt.events import Events
-from mode_opt.gradients.base import GradientEstimator, Score
-from mode_opt.gradients.displaced import both_sides, linear
-from mode_opt.simulation import Promise, Simulator
+from mode_opt.gradients.displaced import Displaced
 
 
 @final
-class SimultaneousPerturbation(GradientEstimator):
+class SimultaneousPerturbation(Displaced):
     """``(J(ψ + h δ) − J(ψ − h δ)) / 2h · δ``, all parameters displaced at once, each by +h or −h (SPSA).
 
     Works with every simulator; costs two simulations a direction, whatever the number of parameters. The bias is
@@ -37,24 +33,10 @@ class SimultaneousPerturbation(GradientEstimator):
             raise ConfigurationError("gradient.step", step, "a positive number")
         if directions < 1:
             raise ConfigurationError("gradient.directions", directions, "a positive whole number")
-        self.step, self.directions = step, directions
+        super().__init__(step)
+        self.count = directions
 
-    @property
-    def requires(self) -> Promise:
-        return Promise.BLACK_BOX
-
-    def loss(
-        self,
-        simulator: Simulator,
-        design: Design,
-        primaries: Events,
-        score: Score,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        psi = design.psi
-        shape = (self.directions, psi.shape[1])
+    def directions(self, psi: Tensor, generator: torch.Generator | None) -> tuple[Tensor, float]:
+        shape = (self.count, psi.shape[1])
         coins = torch.randint(2, shape, generator=generator, device=generator.device if generator else None)
-        signs = (2 * coins - 1).to(psi)
-        above, below = both_sides(simulator, design, primaries, score, self.step * signs, generator)
-        slope = ((above - below).unsqueeze(1) * signs).mean(0) / (2 * self.step)
-        return linear((above.mean() + below.mean()) / 2, slope, psi)
+        return (2 * coins - 1).to(psi), 1 / self.count

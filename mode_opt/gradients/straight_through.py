@@ -2,20 +2,13 @@
 
 from typing import final
 
-import torch
-from torch import Tensor
-
-from mode_opt.design import Design
-from mode_opt.events import Events
-from mode_opt.gradients.base import GradientEstimator, Score
-from mode_opt.simulation import Promise, Simulator
+from mode_opt.gradients.relaxation import Relaxation
+from mode_opt.simulation.choices import Chooser
 from mode_opt.simulation.choices.relaxing import Relaxing
-from mode_opt.simulation.program import draw_seed
-from mode_opt.simulation.running import run, written_in_choices
 
 
 @final
-class StraightThrough(GradientEstimator):
+class StraightThrough(Relaxation):
     """Biased for everything that is not linear in the outcomes: each choice is drawn hard, and differentiated as if
     it were its mean.
 
@@ -35,24 +28,8 @@ class StraightThrough(GradientEstimator):
     """
 
     def __init__(self, temperature: float | None = None) -> None:
-        self.chooser = Relaxing(temperature, hard=True)
+        self._chooser = Relaxing(temperature, hard=True)
 
     @property
-    def requires(self) -> Promise:
-        return Promise.STOCHASTIC
-
-    def check(self, simulator: Simulator) -> None:
-        super().check(simulator)
-        written_in_choices(simulator)
-
-    def loss(
-        self,
-        simulator: Simulator,
-        design: Design,
-        primaries: Events,
-        score: Score,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        phi = design()
-        seed = draw_seed(generator, phi.values.device)
-        return score(run(simulator, phi, primaries, self.chooser, seed), phi).mean()
+    def chooser(self) -> Chooser:
+        return self._chooser
