@@ -31,6 +31,10 @@ class RadiusDeviation(Objective):
             raise ConfigurationError("objective.target", target, "a positive radius in mm")
         self.target = target
 
+    @property
+    def additive(self) -> bool:
+        return True
+
     def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
         return weighted_mean(self.each(events), events.weight)
 

@@ -15,7 +15,8 @@ from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError, NonFiniteError
 from mode_opt.events import Events
 from mode_opt.experiment.experiment import Experiment
-from mode_opt.experiment.uncertainty import Estimate, jackknife
+from mode_opt.gradients import DesignSearch
+from mode_opt.objectives import Estimate, jackknife
 from mode_opt.simulation import stream
 
 BAND_GROUPS = 8
@@ -89,6 +90,7 @@ class Record:
     step: int
     objective: Estimate
     columns: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @final
@@ -105,6 +107,9 @@ class Alternation(nn.Module):
     The result is not the last iterate but the average that forgets its beginning,
     ``ψ̄_k = (1 − γ_k) ψ̄_{k−1} + γ_k ψ_k`` with ``γ_k = (η + 1)/(k + η)``, η = 8: the noise of single gradients
     averages out over about the last ``k/η`` steps, and no step is chosen for its lucky objective.
+
+    If the experiment has a `DesignSearch` instead of a gradient estimator, the search makes the design step, its
+    `DesignSearch.answer` is the result, and the reconstruction trains on the events that it keeps, if it does.
 
     Args:
         experiment: what is optimised.
@@ -135,6 +140,8 @@ class Alternation(nn.Module):
 
     def warm_up(self, optimisers: Optimisers, backward: Backward = backward) -> Iterable[int]:
         """Train the reconstruction at the start design; yields the step so that progress can be shown."""
+        if self._search is not None:
+            self._search.prepare(self.experiment.pipeline(self.reconstruction), self._stream("prepare"))
         for index in range(self.effort.warm_up if self._trainable else 0):
             self._reconstruction_step(optimisers.reconstruction, backward, "warm-up", index)
             yield index
@@ -149,13 +156,19 @@ class Alternation(nn.Module):
         surprise = math.nan
         for inner in range(self.effort.reconstruction_steps if self._trainable else 0):
             surprise = self._reconstruction_step(optimisers.reconstruction, backward, "reconstruction", index, inner)
-        estimate, norm = self._design_step(optimisers.design, backward, index)
+        estimate, further, notes = self._move(optimisers.design, backward, index)
         self.steps += 1
-        fraction = 9.0 / (int(self.steps) + 8.0)
-        self.average.lerp_(self.experiment.design.psi.detach(), fraction)
+        self._keep_answer()
         if int(self.steps) % self.effort.multiplier_every == 0:
             self.experiment.lagrangian.update(self.experiment.design().detach())
-        return Record(index + 1, estimate, self._columns(estimate, surprise, norm))
+        return Record(index + 1, estimate, self._columns(estimate, surprise, further), notes)
+
+    def _keep_answer(self) -> None:
+        design = self.experiment.design
+        if self._search is not None:
+            self.average.copy_(self._search.answer(design))
+            return
+        self.average.lerp_(design.psi.detach(), 9.0 / (int(self.steps) + 8.0))
 
     def validate(self) -> Estimate:
         """The objective of the averaged design on events that nothing is trained on, the same primaries each time."""
@@ -174,6 +187,11 @@ class Alternation(nn.Module):
         self.average.copy_(self.experiment.design.psi.detach())
 
     @property
+    def _search(self) -> DesignSearch | None:
+        gradient = self.experiment.gradient
+        return gradient if isinstance(gradient, DesignSearch) else None
+
+    @property
     def _trainable(self) -> bool:
         """Whether the reconstruction has anything to learn."""
         return any(parameter.requires_grad for parameter in self.experiment.reconstruction.parameters())
@@ -184,12 +202,33 @@ class Alternation(nn.Module):
     def _reconstruction_step(self, optimiser: Optimizer, backward: Backward, *labels: str | int) -> float:
         generator = self._stream(*labels)
         experiment, effort = self.experiment, self.effort
-        with torch.no_grad():
-            phi = experiment.design.nearby(effort.designs, effort.radius, generator)
-        loss = experiment.surprise(experiment.simulate(phi, effort.events_per_design, generator), phi)
+        loss = experiment.surprise(*self._material(generator))
         value, _ = self._descend(optimiser, backward, loss, "reconstruction loss", labels)
         self.reconstruction.update_parameters(experiment.reconstruction)
         return value
+
+    def _material(self, generator: torch.Generator) -> tuple[Events, DesignPoint]:
+        """Events to train the reconstruction on: those that the search has kept, or fresh ones."""
+        experiment, effort = self.experiment, self.effort
+        if self._search is not None:
+            pipeline = experiment.pipeline(self.reconstruction)
+            kept = self._search.recorded(pipeline, effort.designs, effort.events_per_design, generator)
+            if kept is not None:
+                return kept[1], kept[0]
+        phi = experiment.design.nearby(effort.designs, effort.radius, generator)
+        return experiment.simulate(phi, effort.events_per_design, generator), phi
+
+    def _move(
+        self, optimiser: Optimizer, backward: Backward, index: int
+    ) -> tuple[Estimate, dict[str, float], tuple[str, ...]]:
+        """One step of ψ, by the search or by the optimiser: the estimate of J, further columns and notes."""
+        if self._search is None:
+            estimate, norm = self._design_step(optimiser, backward, index)
+            return estimate, {"gradient_norm": norm}, ()
+        done = self._search.advance(self.experiment.pipeline(self.reconstruction), self._stream("design", index))
+        if not bool(torch.isfinite(self.experiment.design.psi).all()):
+            raise NonFiniteError(f"{type(self._search).__name__} left a design that is not finite at step {index}")
+        return done.objective, dict(done.columns), done.notes
 
     def _design_step(self, optimiser: Optimizer, backward: Backward, index: int) -> tuple[Estimate, float]:
         measured: list[Estimate] = []
@@ -219,7 +258,7 @@ class Alternation(nn.Module):
         optimiser.step()
         return float(loss.detach()), float(norm)
 
-    def _columns(self, estimate: Estimate, surprise: float, norm: float) -> dict[str, float]:
+    def _columns(self, estimate: Estimate, surprise: float, further: dict[str, float]) -> dict[str, float]:
         experiment = self.experiment
         with torch.no_grad():
             phi = experiment.design()
@@ -232,4 +271,4 @@ class Alternation(nn.Module):
             for name, constraint in experiment.design.constraints_at(phi).items():
                 columns[f"constraint/{name}"] = constraint.value
         columns |= {f"multiplier/{name}": value for name, value in experiment.lagrangian.by_name().items()}
-        return columns | {"gradient_norm": norm, "simulator_calls": float(experiment.simulator_calls)}
+        return columns | further | {"simulator_calls": float(experiment.simulator_calls)}

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from mode_opt.design import AugmentedLagrangian, Design, DesignPoint
+from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
 from mode_opt.experiment.detector import Detector, Progress, ReconstructionFactory
-from mode_opt.gradients import Automatic, GradientEstimator
+from mode_opt.gradients import Automatic, DesignSearch, GradientEstimator, Pipeline, Score
+from mode_opt.gradients.search import no_penalty
 from mode_opt.objectives import Objective, weighted_mean
 from mode_opt.reconstruction import Reconstruction
 from mode_opt.simulation import Counted, PrimarySource, Promise, Simulator, stream
@@ -46,7 +48,8 @@ class Experiment(nn.Module):
         primaries: where the particles that enter come from.
         reconstruction: an instance, or a function that builds one to fit `PROBE` events.
         objective: smaller is better.
-        gradient: None chooses by the promise of the simulator (`Automatic`).
+        gradient: an estimator, or a search that moves ψ itself; None chooses by the promise of the simulator
+            (`Automatic`).
 
     Raises:
         ConfigurationError: if the estimator cannot use the simulator.
@@ -59,11 +62,12 @@ class Experiment(nn.Module):
         primaries: PrimarySource,
         reconstruction: Reconstruction | ReconstructionFactory,
         objective: Objective,
-        gradient: GradientEstimator | None = None,
+        gradient: GradientEstimator | DesignSearch | None = None,
     ) -> None:
         super().__init__()
         self.gradient = Automatic() if gradient is None else gradient
-        self.gradient.check(simulator)
+        if isinstance(self.gradient, GradientEstimator):
+            self.gradient.check(simulator)
         refuse_lost_derivatives(simulator, design, primaries)
         self.design, self.simulator, self.primaries = design, Counted(simulator), primaries
         self.objective = objective
@@ -80,7 +84,7 @@ class Experiment(nn.Module):
         cls,
         detector: Detector,
         simulator: str | None = None,
-        gradient: GradientEstimator | None = None,
+        gradient: GradientEstimator | DesignSearch | None = None,
         reconstruction: Reconstruction | ReconstructionFactory | None = None,
         objective: Objective | None = None,
         progress: Progress = lambda what, fraction: None,
@@ -122,6 +126,24 @@ class Experiment(nn.Module):
         with torch.no_grad():
             return self.simulator(phi.detach(), self.primaries.sample(count, generator), generator).detach()
 
+    def score(self, reconstruction: nn.Module | None = None, observe: Observer | None = None) -> Score:
+        """Events and designs to objective values; arguments as for `design_loss`."""
+        network = self.reconstruction if reconstruction is None else reconstruction
+
+        def score(events: Events, phi: DesignPoint) -> Tensor:
+            belief = network(events, phi)
+            if observe is not None:
+                observe(events, belief, phi)
+            return self.objective(events, belief, phi)
+
+        return score
+
+    def pipeline(self, reconstruction: nn.Module | None = None) -> Pipeline:
+        """What a search may use: everything but itself, with these weights of the reconstruction."""
+        penalty = self.lagrangian.penalty if self.lagrangian.constraints else no_penalty
+        score, additive = self.score(reconstruction), self.objective.additive
+        return Pipeline(self.simulator, self.design, self.primaries, score, additive, penalty)
+
     def surprise(self, events: Events, phi: DesignPoint) -> Tensor:
         """What trains the reconstruction: weighted mean of ``−log q(truth | hits, φ)``, averaged over designs."""
         belief = self.reconstruction(events, phi)
@@ -146,16 +168,10 @@ class Experiment(nn.Module):
             reconstruction: used instead of the experiment's own, e.g. an average of its weights.
             observe: called with events, belief and design of the last evaluation of the objective.
         """
-
-        network = self.reconstruction if reconstruction is None else reconstruction
-
-        def score(events: Events, phi: DesignPoint) -> Tensor:
-            belief = network(events, phi)
-            if observe is not None:
-                observe(events, belief, phi)
-            return self.objective(events, belief, phi)
-
+        if not isinstance(self.gradient, GradientEstimator):
+            raise ConfigurationError("gradient", type(self.gradient).__name__, "an estimator, which leaves a derivative")
         primaries = self.primaries.sample(count, generator)
+        score = self.score(reconstruction, observe)
         objective = self.gradient.loss(self.simulator, self.design, primaries, score, generator)
         penalised = bool(self.lagrangian.constraints)
         return objective, self.lagrangian.penalty(self.design()).sum() if penalised else objective.new_zeros(())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mode_opt.experiment.uncertainty import Estimate
+from mode_opt.objectives.uncertainty import Estimate
 
 AGREES, BIASED, UNDECIDED, REFUSED, FAILED = "agrees", "biased", "cannot tell", "refused", "failed"
 FALSE_ALARM = 0.0027

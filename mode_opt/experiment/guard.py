@@ -20,7 +20,7 @@ from mode_opt.experiment.directions import Directions
 from mode_opt.experiment.experiment import Experiment
 from mode_opt.experiment.finding import BIASED, FAILED, Finding
 from mode_opt.experiment.reference import Problem
-from mode_opt.gradients import Automatic, FiniteDifferences, GradientEstimator, Pathwise
+from mode_opt.gradients import Automatic, DesignSearch, FiniteDifferences, GradientEstimator, Pathwise
 from mode_opt.objectives import Objective, Resolution
 from mode_opt.simulation import Counted, Promise, stream
 
@@ -61,10 +61,12 @@ class GradientCheck:
             raise ConfigurationError("gradient_check", self.mode, f"one of {', '.join(MODES)}")
 
     def pointless(self, experiment: Experiment) -> bool:
-        """Whether there is nothing to find: no check, finite differences, or pathwise where that is promised."""
+        """Whether there is nothing to find: no check, a search, differences, or pathwise where that is promised."""
+        if self.mode == "off" or isinstance(experiment.gradient, DesignSearch):
+            return True
         estimator = chosen(experiment)
         exact = isinstance(estimator, Pathwise) and experiment.simulator.promise == Promise.DIFFERENTIABLE
-        return self.mode == "off" or exact or isinstance(estimator, FiniteDifferences)
+        return exact or isinstance(estimator, FiniteDifferences)
 
     def run(
         self,
@@ -172,8 +174,14 @@ class Checked:
 
 
 def chosen(experiment: Experiment) -> GradientEstimator:
-    """The estimator that `Automatic` stands for, or the one that was given."""
+    """The estimator that `Automatic` stands for, or the one that was given.
+
+    Raises:
+        ConfigurationError: for a search that is no estimator.
+    """
     estimator = experiment.gradient
+    if not isinstance(estimator, GradientEstimator):
+        raise ConfigurationError("gradient", type(estimator).__name__, "an estimator, which leaves a derivative")
     return estimator.choose(experiment.simulator.simulator) if isinstance(estimator, Automatic) else estimator
 
 

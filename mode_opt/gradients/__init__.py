@@ -12,20 +12,24 @@ from mode_opt.gradients.pathwise import Pathwise
 from mode_opt.gradients.pruned_alternative import PrunedAlternative
 from mode_opt.gradients.relaxed import Relaxed
 from mode_opt.gradients.score_function import ScoreFunction
+from mode_opt.gradients.search import Advance, DesignSearch, Pipeline
 from mode_opt.gradients.simultaneous_perturbation import SimultaneousPerturbation
 from mode_opt.gradients.straight_through import StraightThrough
 from mode_opt.gradients.weighted import WeightedEstimator
 
 __all__ = [
+    "Advance",
     "Automatic",
     "BoundaryTerms",
     "ControlVariate",
+    "DesignSearch",
     "EvolutionStrategies",
     "FiniteDifferences",
     "GradientEstimator",
     "LineageCredit",
     "MeasureValued",
     "Pathwise",
+    "Pipeline",
     "PrunedAlternative",
     "Relaxed",
     "Score",

@@ -19,3 +19,11 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
         """``b`` values for ``b`` designs; ``belief`` has batch shape ``b x n`` and event shape ``t``."""
+
+    @property
+    def additive(self) -> bool:
+        """Whether the value is the weighted mean over the events of a number of each event.
+
+        Then a single event has a value, and the events of an estimate may have a design each.
+        """
+        return False

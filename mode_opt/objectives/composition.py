@@ -1,7 +1,7 @@
 """Objectives made of objectives, and objectives of the design alone."""
 
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,10 @@ class DesignCost(Objective):
             raise ConfigurationError("objective.scale", scale, "a positive number")
         self.quantity, self.scale = quantity, scale
 
+    @property
+    def additive(self) -> bool:
+        return True
+
     def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
         return phi[self.quantity].sum(-1) / self.scale
 
@@ -52,6 +56,10 @@ class WeightedSum(Objective):
         if not terms or set(terms) != set(weights):
             raise ConfigurationError("objective.weights", sorted(weights), f"a weight for each of {sorted(terms)}")
         self.terms, self.weights = nn.ModuleDict(dict(terms)), dict(weights)
+
+    @property
+    def additive(self) -> bool:
+        return all(cast(Objective, term).additive for term in self.terms.values())
 
     def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
         values: Sequence[Tensor] = [self.weights[k] * term(events, belief, phi) for k, term in self.terms.items()]

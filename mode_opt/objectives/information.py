@@ -23,5 +23,9 @@ class PosteriorBound(Objective):
     Source: D. Barber and F. Agakov, "The IM algorithm", NeurIPS 2003.
     """
 
+    @property
+    def additive(self) -> bool:
+        return True
+
     def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
         return weighted_mean(-belief.log_prob(events.truth), events.weight)

@@ -1,6 +1,7 @@
 """Simulators: what each promises about its derivatives, how they chain, where primaries come from."""
 
 from mode_opt.simulation.acceptance import Acceptance, Beam, PointSource, UniformBeam
+from mode_opt.simulation.attempts import Attempt, attempt
 from mode_opt.simulation.branching import BranchingProgram
 from mode_opt.simulation.chain import Chain
 from mode_opt.simulation.choices import Choices
@@ -22,6 +23,7 @@ from mode_opt.simulation.streams import stream
 
 __all__ = [
     "Acceptance",
+    "Attempt",
     "Beam",
     "BlackBoxSimulator",
     "BranchingProgram",
@@ -48,6 +50,7 @@ __all__ = [
     "Step",
     "StochasticSimulator",
     "UniformBeam",
+    "attempt",
     "silent_sampling_refused",
     "stream",
 ]

@@ -50,7 +50,8 @@ class History:
         temporary.replace(self.path)
 
     def _header(self) -> list[str]:
-        return [*FIRST, *(name for name in self.rows[0] if name not in FIRST)]
+        names = dict.fromkeys(name for row in self.rows for name in row)  # a column may begin later
+        return [*FIRST, *(name for name in names if name not in FIRST)]
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add a row and write it at once, so that a killed run leaves its history."""

@@ -1,5 +1,6 @@
 """Standard errors of objectives that are no plain means."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from torch.distributions import Distribution
 
 from mode_opt.design import DesignPoint
 from mode_opt.events import Events
-from mode_opt.objectives import Objective
+from mode_opt.objectives.base import Objective
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,21 @@ def jackknife(
 
     Source: J. Shao and D. Tu, "The Jackknife and Bootstrap", Springer 1995, chapter 2.
     """
+
+    def score(part: Events, designs: DesignPoint) -> Tensor:
+        return objective(part, belief.expand((designs.designs, events.count)), designs)
+
+    return jackknife_of(score, events, phi, groups)
+
+
+def jackknife_of(
+    score: Callable[[Events, DesignPoint], Tensor], events: Events, phi: DesignPoint, groups: int = 20
+) -> Replicas:
+    """`jackknife` of any function of weighted events, ``b`` values for ``b`` designs; arguments as there."""
     groups = min(groups, events.count)
     with torch.no_grad():
-        value = objective(events, belief, phi)[0]
+        value = score(events, phi)[0]
         member = torch.arange(events.count, device=events.weight.device) % groups
         kept = (member != torch.arange(groups, device=member.device).unsqueeze(1)).to(events.weight.dtype)
         copies = DesignPoint(phi.values.expand(groups, -1), phi.layout)
-        without = events.expand(groups).reweighted(kept)
-        return Replicas(value, objective(without, belief.expand((groups, events.count)), copies))
+        return Replicas(value, score(events.expand(groups).reweighted(kept), copies))
