@@ -1,18 +1,23 @@
 """From a configuration to detector, experiment and settings."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mode_opt.cli.compose import built
+from mode_opt.cli.discovery import sources
 from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Detector, Experiment, GradientCheck
 from mode_opt.experiment.detector import Progress
-from mode_opt.gradients import Automatic
+from mode_opt.gradients import Automatic, DesignSearch, GradientEstimator
+from mode_opt.simulation import Simulator, opaque
 from mode_opt.training.job import Settings
 
 
@@ -50,10 +55,87 @@ def _with_unit(value: Any, unit: str | None) -> Any:
     return f"{value!r} {unit}" if isinstance(value, float) and unit else value
 
 
+@dataclass(frozen=True)
+class Method:
+    """The way the design is moved.
+
+    Attributes:
+        gradient: as `Experiment` takes it.
+        name: as in ``gradient=NAME``, where it is configured or was recommended; None: that of the class.
+        reason: why it was chosen for the user, or None.
+    """
+
+    gradient: GradientEstimator | DesignSearch | None
+    name: str | None = None
+    reason: str | None = None
+
+
+def method_of(configuration: DictConfig, detector: Detector, simulator: Simulator, calls: int | None) -> Method:
+    """The configured method; for ``auto`` the recommended one.
+
+    Args:
+        configuration: of the run.
+        detector: with the design, and the objective where the configuration has none.
+        simulator: decides what can be used.
+        calls: simulator calls that may be spent; None: not known.
+    """
+    gradient = built(configuration.gradient)
+    if not isinstance(gradient, Automatic):
+        return Method(gradient, None if gradient is None else _configured(configuration.gradient))
+    from mode_opt.search import recommend
+
+    objective = built(configuration.objective) or detector.objective
+    found = recommend(simulator, detector.design, calls, objective.additive)
+    return Method(found.method, found.name, found.reason)
+
+
+def _configured(node: DictConfig) -> str | None:
+    """Name of the only file in ``gradient/`` that builds what this node builds, if there is one."""
+    target = node.get("_target_")
+    names = [path.stem for path in _files("gradient") if OmegaConf.select(OmegaConf.load(path), "_target_") == target]
+    return names[0] if len(names) == 1 else None
+
+
+def _files(group: str) -> Iterator[Path]:
+    folders = [Path(str(files("mode_opt.conf"))), *(source.configuration for source in sources())]
+    for folder in folders:
+        yield from sorted((folder / group).glob("*.yaml"))
+
+
+def simulator_of(configuration: DictConfig, detector: Detector, progress: Progress) -> Simulator:
+    """The chosen simulator, with the derivatives hidden that ``opaque`` names.
+
+    Raises:
+        ConfigurationError: if there is no such simulator or part.
+    """
+    simulator, hidden = detector.simulator(configuration.simulator, progress), configuration.get("opaque")
+    if hidden is None or hidden is False:
+        return simulator
+    if hidden is not True and not isinstance(hidden, str | ListConfig):
+        raise ConfigurationError("opaque", hidden, "true, a list of names of parts of the simulator, or null")
+    return opaque(simulator, None if hidden is True else hidden if isinstance(hidden, str) else list(hidden))
+
+
 def experiment_of(
     configuration: DictConfig, detector: Detector, progress: Progress = lambda what, fraction: None
 ) -> Experiment:
-    """The experiment; weights of the reconstruction depend on the seed alone.
+    """The experiment of `chosen_of`."""
+    return chosen_of(configuration, detector, progress)[0]
+
+
+def chosen_of(
+    configuration: DictConfig,
+    detector: Detector,
+    progress: Progress = lambda what, fraction: None,
+    calls: int | None = None,
+) -> tuple[Experiment, Method]:
+    """The experiment and the method in it; weights of the reconstruction depend on the seed alone.
+
+    Args:
+        configuration: of the run.
+        detector: with the start values.
+        progress: called while a simulator is built.
+        calls: simulator calls that the method is recommended for, if it is left to mode_opt.
 
     Raises:
         ConfigurationError: if parts do not fit each other; simulator and estimator are checked before either
@@ -61,21 +143,19 @@ def experiment_of(
     """
     if configuration.threads is not None:
         torch.set_num_threads(configuration.threads)
-    gradient, objective = built(configuration.gradient), built(configuration.objective)
-    reconstruction = built(configuration.reconstruction)
-    name = configuration.simulator
-    simulator = detector.simulator(name, progress)
-    if gradient is not None:
-        gradient.check(simulator)
+    objective, reconstruction = built(configuration.objective), built(configuration.reconstruction)
+    simulator = simulator_of(configuration, detector, progress)
+    method = method_of(configuration, detector, simulator, calls)
     torch.manual_seed(int(configuration.seed))
-    return Experiment(
+    experiment = Experiment(
         detector.design,
         simulator,
         detector.primaries,
         reconstruction or detector.reconstruction,
         objective or detector.objective,
-        gradient,
+        method.gradient,
     )
+    return experiment, method
 
 
 def settings_of(configuration: DictConfig) -> Settings:
@@ -123,17 +203,16 @@ def _trainer(configuration: DictConfig) -> Callable[..., Any]:
     return build
 
 
-def names_of(detector: Detector, experiment: Experiment) -> dict[str, str]:
-    """Names for ``result.json``."""
-    gradient = experiment.gradient
-    if isinstance(gradient, Automatic):
-        gradient = gradient.choose(experiment.simulator.simulator)
-    return {
+def names_of(detector: Detector, experiment: Experiment, method: Method) -> dict[str, str]:
+    """Names for ``result.json``, and why the method was chosen if it was left to mode_opt."""
+    names = {
         "detector": detector.name,
-        "gradient": _snake(type(gradient).__name__),
+        "gradient": method.name or _snake(type(experiment.gradient).__name__),
         "objective": _snake(type(experiment.objective).__name__),
     }
+    return names if method.reason is None else names | {"gradient_reason": method.reason}
 
 
 def _snake(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() and k else c.lower() for k, c in enumerate(name))
+    """``LocalSurrogate`` as ``local_surrogate``, ``CMAES`` as ``cmaes``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

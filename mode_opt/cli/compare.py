@@ -1,4 +1,4 @@
-"""``mode-opt compare``: whole optimisations with several gradient estimators from the same start."""
+"""``mode-opt compare``: whole optimisations with several gradient estimators or searches from the same start."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from rich.table import Table as Grid
 from mode_opt.cli import optimise
 from mode_opt.cli.build import detector_of, settings_of
 from mode_opt.cli.compose import launched, overridden, saved
-from mode_opt.cli.estimators import nodes
+from mode_opt.cli.estimators import any_search, nodes
 from mode_opt.errors import ConfigurationError, DataError
 from mode_opt.report.comparison_figure import write_comparison
 from mode_opt.training.run_directory import write_json, write_rows
@@ -29,7 +29,7 @@ class Run:
     """One optimisation of a comparison.
 
     Attributes:
-        gradient: name of the estimator, with options that were given.
+        gradient: name of the estimator or search, with options that were given.
         seed: of the run.
         directory: of the run, relative to that of the comparison.
     """
@@ -86,7 +86,7 @@ def plan(configuration: DictConfig, directory: Path) -> list[Run]:
         raise ConfigurationError("seeds", seeds, "a list of non-negative integers")
     if len(set(seeds)) < len(seeds):
         raise ConfigurationError("seeds", seeds, "each seed once")
-    estimators = nodes(configuration)
+    estimators = nodes(configuration, any_search)
     configuration.run_directory = str(directory.resolve())
     with optimise.quiet_lightning():
         detector_of(configuration), settings_of(configuration)  # refuses now what every run would refuse

@@ -13,7 +13,7 @@ from torch import nn
 
 from mode_opt.cli.build import detector_of, experiment_of, settings_of
 from mode_opt.cli.compose import built, launched
-from mode_opt.cli.estimators import nodes
+from mode_opt.cli.estimators import nodes, pure_search
 from mode_opt.cli.optimise import quiet_lightning
 from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Alternation, Detector, Diagnosis, DiagnosisEffort, Experiment, Optimisers, diagnose
@@ -27,6 +27,7 @@ from mode_opt.training.progress import Progress
 from mode_opt.training.run_directory import provenance, write_json, write_rows
 
 ALTERED = "the objective leaves the bias out of its derivative (bias_gradient: false); compared with it left in"
+SEARCHES = "moves the design itself: nothing to compare"
 SHOWN = 6
 """Parameters of each estimator in the table of the terminal; the files hold all."""
 
@@ -52,7 +53,7 @@ def run(configuration: DictConfig, directory: Path) -> Diagnosis:
     events = _whole(configuration, "events", 2)
     reference = configuration.reference
     effort = DiagnosisEffort(configuration.batches, reference.batches, reference.step, configuration.seconds)
-    estimators, unfit = _estimators(nodes(configuration))
+    estimators, unfit = _estimators(nodes(configuration, pure_search))
     configuration.gradient = None
     detector = detector_of(configuration)
     with quiet_lightning(), Progress({}, bool(configuration.quiet)) as progress:
@@ -85,9 +86,14 @@ def _estimators(entries: Mapping[str, DictConfig]) -> tuple[dict[str, GradientEs
     unfit = []
     for name, node in entries.items():
         try:
-            found[name] = built(node)
+            method = built(node)
         except Exception as error:  # whatever a constructor raises: the others are compared all the same
             unfit.append(_refused(name, error))
+            continue
+        if pure_search(type(method)):
+            unfit.append(Finding(name, REFUSED, SEARCHES))
+        else:
+            found[name] = method
     return found, unfit
 
 
@@ -159,7 +165,7 @@ def _print(detector: Detector, diagnosis: Diagnosis, terse: bool, note: str | No
             numbers.add_row(*row)
     console.print(numbers)
     verdicts = Grid("estimator", "verdict", "cosine", "μs/event", "calls/event", "batches", "efficiency", box=None)
-    shown = [f for f in diagnosis.findings if not (terse and f.verdict == REFUSED)]
+    shown = [f for f in diagnosis.findings if not (terse and f.verdict == REFUSED and f.words != SEARCHES)]
     for finding in shown:
         verdicts.add_row(*_verdict(finding))
     console.print()

@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mode_opt.cli.build import detector_of, experiment_of, names_of, settings_of
+from mode_opt.cli.build import chosen_of, detector_of, names_of, settings_of
 from mode_opt.cli.compose import launched, overridden, saved
 from mode_opt.errors import ConfigurationError, ModeOptError
 from mode_opt.report import write_report
@@ -69,8 +69,11 @@ def run(configuration: DictConfig, directory: Path) -> float:
     with listening(requests), quiet_lightning(), Progress(units, configuration.quiet) as progress:
         settings = settings_of(configuration)
         begin = time.monotonic()
-        experiment = experiment_of(configuration, detector, progress.phase)
-        names, setup = names_of(detector, experiment), time.monotonic() - begin
+        calls = _planned_calls(configuration, directory)
+        experiment, method = chosen_of(configuration, detector, progress.phase, calls)
+        names, setup = names_of(detector, experiment, method), time.monotonic() - begin
+        if method.reason is not None:
+            progress.say(f"gradient: {names['gradient']}, because {method.reason}")
         job = Job(detector, experiment, settings, directory, names, progress, requests, setup)
         try:
             result = job.run()
@@ -79,8 +82,17 @@ def run(configuration: DictConfig, directory: Path) -> float:
             progress.say(f"continue with: mode-opt optimise resume={_relative(directory)}")
             raise
         _summary(result, progress)
+        if job.judgement is not None and job.judgement.kind != "better":
+            progress.say(f"  {job.judgement.words}")
         _report(directory, progress)
     return float(result.content["objective"]["final"]["value"])
+
+
+def _planned_calls(configuration: DictConfig, directory: Path) -> int | None:
+    """The budget of simulator calls that the run was begun with: another one must not change the method in it."""
+    begun = saved(directory) if (directory / ".hydra" / "config.yaml").is_file() else configuration
+    calls = begun.budget.simulator_calls
+    return None if calls is None else int(calls)
 
 
 @contextmanager

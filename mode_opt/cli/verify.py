@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> int:
         configuration.seed = int(configuration.seed) + 1
     configuration = overridden(configuration, arguments[1:])
     configuration.gradient = None  # no derivative is taken: a simulator that the run's estimator cannot use will do
+    configuration.opaque = None  # and none needs to be hidden
     entries = _designs(directory)
     with quiet_lightning():
         detector, settings = detector_of(configuration), settings_of(configuration)

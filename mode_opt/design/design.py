@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mode_opt.design.constraints import Constraint, ConstraintValue
 from mode_opt.design.declaration import Declaration, Spec
+from mode_opt.design.drawing import drawn
 from mode_opt.design.parameters import probabilities, vector
 from mode_opt.design.point import DesignPoint, Layout
 from mode_opt.design.sampling import unit_samples
@@ -85,9 +86,12 @@ class Design(nn.Module):
         Raises:
             ShapeError: for another shape.
         """
+        return DesignPoint(self.system.assemble(self._raw(psi)), self.layout)
+
+    def _raw(self, psi: Tensor) -> dict[str, Tensor]:
         if psi.ndim != 2 or psi.shape[1] != self.psi.shape[1]:
             raise ShapeError("Design.point(psi)", psi.shape, f"b x {self.psi.shape[1]}")
-        return DesignPoint(self.system.assemble(self.system.raw(psi)), self.layout)
+        return self.system.raw(psi)
 
     @torch.no_grad()
     def nearby(
@@ -141,6 +145,36 @@ class Design(nn.Module):
         phi = self() if phi is None else phi
         raw = self.system.concrete(self.system.raw_of(phi))
         return DesignPoint(self.system.assemble(raw, hard=True), self.system.built_layout)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether an integer or a category is free, so that designs differ from those that could be built."""
+        return bool(self.system.choices) or any(block.integer for block in self.system.free)
+
+    @torch.no_grad()
+    def drawn(self, where: DesignPoint | Tensor | None = None, generator: torch.Generator | None = None) -> DesignPoint:
+        """Designs that could be built, drawn at random such that their mean is the relaxed design; no derivatives.
+
+        A free integer x becomes ⌊x⌋ or, with probability x − ⌊x⌋, ⌊x⌋ + 1 (with a grid: one of its neighbours on
+        the grid), a free category one of its options with its probability. Where the bounds leave one side only,
+        that is taken. Conditions are then decided, and linked parameters computed, at the drawn values. Each of the
+        ``b`` designs is drawn independently.
+
+        As with `buildable`, a drawn design may break a constraint, and grids of continuous parameters are left to
+        `snapped`.
+
+        Args:
+            where: ψ, ``b x d_free``, or designs; None: the present design.
+            generator: source of randomness, on the device of ψ.
+
+        Raises:
+            ShapeError: for a ψ of another shape.
+        """
+        where = self.psi if where is None else where
+        raw = self.system.raw_of(where) if isinstance(where, DesignPoint) else self._raw(where)
+        return DesignPoint(
+            self.system.assemble(drawn(self.system, raw, generator), hard=True), self.system.built_layout
+        )
 
     def concrete(self, phi: DesignPoint | None = None) -> dict[str, dict[str, Any]]:
         """``{name: {"value": ..., "unit": ...}}`` of one design's parameters as they would be built.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from mode_opt.design import AugmentedLagrangian, Design, DesignPoint
-from mode_opt.errors import ConfigurationError
+from mode_opt.errors import ConfigurationError, NonFiniteError
 from mode_opt.events import Events
 from mode_opt.experiment.detector import Detector, Progress, ReconstructionFactory
 from mode_opt.gradients import Automatic, DesignSearch, GradientEstimator, Pipeline, Score
@@ -122,9 +122,16 @@ class Experiment(nn.Module):
         return int(self.simulator.calls)
 
     def simulate(self, phi: DesignPoint, count: int, generator: torch.Generator) -> Events:
-        """``count`` events of each design, with common primaries and without derivatives."""
+        """``count`` events of each design, with common primaries and without derivatives.
+
+        Raises:
+            NonFiniteError: for hits that are no numbers, which a reconstruction would only trip over later.
+        """
         with torch.no_grad():
-            return self.simulator(phi.detach(), self.primaries.sample(count, generator), generator).detach()
+            events = self.simulator(phi.detach(), self.primaries.sample(count, generator), generator).detach()
+        if not bool(events.hits.isfinite().all()):
+            raise NonFiniteError("the simulator returned hits that are NaN or infinite")
+        return events
 
     def score(self, reconstruction: nn.Module | None = None, observe: Observer | None = None) -> Score:
         """Events and designs to objective values; arguments as for `design_loss`."""
@@ -169,7 +176,9 @@ class Experiment(nn.Module):
             observe: called with events, belief and design of the last evaluation of the objective.
         """
         if not isinstance(self.gradient, GradientEstimator):
-            raise ConfigurationError("gradient", type(self.gradient).__name__, "an estimator, which leaves a derivative")
+            raise ConfigurationError(
+                "gradient", type(self.gradient).__name__, "an estimator, which leaves a derivative"
+            )
         primaries = self.primaries.sample(count, generator)
         score = self.score(reconstruction, observe)
         objective = self.gradient.loss(self.simulator, self.design, primaries, score, generator)

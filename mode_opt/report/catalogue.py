@@ -61,7 +61,9 @@ class Plot:
 def _objective(run: RunDirectory, numbers: Table, figure: Figure) -> str:
     series, parts = numbers.unique("series"), []
     if "training" in series:
-        parts.append("Thin line: the estimate of each design step, on the events of that step.")
+        searched = run.history is None or not np.isfinite(run.history.floats("gradient_norm")).any()
+        what = " (of the designs that the search tried: the diamonds show its answer)" if searched else ""
+        parts.append(f"Thin line: the estimate of each design step, on the events of that step{what}.")
     if "running mean" in series:
         parts.append(f"Thick line: mean of {smoothing_window(run.steps)} neighbouring steps.")
     if "training" in series:

@@ -1,4 +1,4 @@
-"""Objective against simulator calls and against seconds, for several gradient estimators with several seeds each."""
+"""Objective against simulator calls and seconds, for several estimators and searches with several seeds each."""
 
 from __future__ import annotations
 
@@ -49,24 +49,26 @@ def write_comparison(directory: Path) -> Path | None:
 
 
 def numbers_comparison(directory: Path, runs: Table) -> Table | None:
-    """Median, lowest and highest objective over the seeds of each estimator, at common positions.
+    """Median, lowest and highest objective over the seeds of each method, at common positions.
 
     The objective is that of the validations if every run has at least `ENOUGH`, else that of the single design steps.
-    Between its points a run is interpolated; one that stopped keeps its last value from there on. The positions begin
-    where the last of the seeds begins.
+    A search steps from candidate to candidate, and what counts is its answer: of runs without a gradient it is always
+    the validations, and the verified final design alone if there are none. Between its points a run is interpolated;
+    one that stopped keeps its last value from there on. The positions begin where the last of the seeds begins.
     """
     found = {name: _histories(directory, runs.where("gradient", name)) for name in runs.unique("gradient")}
     every = [history for histories in found.values() for history in histories]
     if not every:
         return None
-    enough = all(np.isfinite(history.floats("validation")).sum() >= ENOUGH for history in every)
-    column = "validation" if enough else "objective"
+    descents = [history for history in every if not _searched(history)]
+    enough = all(np.isfinite(history.floats("validation")).sum() >= ENOUGH for history in descents)
     rows: list[tuple[str | float, ...]] = []
     for name, histories in found.items():
         for against in AXES:
-            curves = [_curve(history, against, column) for history in histories]
+            columns = ["validation" if enough or _searched(history) else "objective" for history in histories]
+            curves = [_curve(history, against, column) for history, column in zip(histories, columns, strict=True)]
             rows += [(name, against, *row) for row in _band([curve for curve in curves if len(curve[0])])]
-    return Table.of_rows(COLUMNS, rows) if rows else None
+    return Table.of_rows(COLUMNS, rows) if rows or np.isfinite(runs.floats("final")).any() else None
 
 
 def _histories(directory: Path, runs: Table) -> list[Table]:
@@ -79,6 +81,11 @@ def _histories(directory: Path, runs: Table) -> list[Table]:
         if history is not None and len(history):
             found.append(history)
     return found
+
+
+def _searched(history: Table) -> bool:
+    """Whether no gradient moved the design."""
+    return not np.isfinite(history.floats("gradient_norm")).any()
 
 
 def _curve(history: Table, against: str, column: str) -> Curve:
@@ -106,30 +113,37 @@ def figure_comparison(numbers: Table, runs: Table, objective: str = "objective")
     for axes, (against, label) in zip(figure.subplots(1, 2, sharey=True), AXES.items(), strict=True):
         for index, name in enumerate(runs.unique("gradient")):
             look = SERIES[index % len(SERIES)]
-            _line(axes, numbers.where("gradient", name).where("against", against), name, look)
-            _final(axes, runs.where("gradient", name), against, look)
+            drawn = _line(axes, numbers.where("gradient", name).where("against", against), name, look)
+            _final(axes, runs.where("gradient", name), against, look, None if drawn else _label(name))
         dress(axes, label, axis_label(objective) if against == "simulator_calls" else None)
     figure.axes[0].ticklabel_format(axis="x", style="sci", scilimits=(-3, 5), useMathText=True)
     legend_above(figure, 3)
     return figure
 
 
-def _line(axes: Axes, part: Table, name: str, look: Look) -> None:
+def _label(name: str) -> str:
+    return plain(name.replace("_", " "), 34)
+
+
+def _line(axes: Axes, part: Table, name: str, look: Look) -> bool:
+    """Whether there was anything to draw."""
     if not len(part):
-        return
+        return False
     position = part.floats("position")
-    label = f"{plain(name.replace('_', ' '), 34)} ({part.floats('runs')[0]:.0f} seeds)"
+    runs = int(part.floats("runs")[0])
+    label = f"{_label(name)} ({runs} seed{'s' if runs > 1 else ''})"
     axes.plot(position, part.floats("median"), color=look.colour, linestyle=look.line, label=label, gid=name)
     low, high = part.floats("lowest"), part.floats("highest")
     axes.fill_between(position, low, high, color=look.colour, alpha=0.2, linewidth=0)
+    return True
 
 
-def _final(axes: Axes, runs: Table, against: str, look: Look) -> None:
+def _final(axes: Axes, runs: Table, against: str, look: Look, label: str | None) -> None:
     known = np.isfinite(runs.floats("final"))
     if known.any():
         part = runs.rows(known)
         values, errors = part.floats("final"), part.floats("final_standard_error")
-        axes.errorbar(part.floats(against), values, errors, linestyle="none", **look.points(4.5))
+        axes.errorbar(part.floats(against), values, errors, linestyle="none", label=label, **look.points(4.5))
 
 
 def _objective(directory: Path, runs: Table) -> str:

@@ -63,6 +63,8 @@ def _facts(run: RunDirectory) -> list[str]:
     facts = [f"status: {result.status}"]
     if result.gradient:
         facts.append(f"gradient: {result.gradient}")
+    if result.gradient_reason:
+        facts.append(f"chosen because {result.gradient_reason}")
     if result.seed is not None:
         facts.append(f"seed {result.seed}")
     if run.steps:

@@ -41,6 +41,14 @@ class ConstraintResult:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What a run had to tell in words, and how often."""
+
+    text: str
+    count: int = 1
+
+
+@dataclass(frozen=True)
 class Result:
     """What a run found; None and empty mappings stand for what it did not measure.
 
@@ -48,6 +56,8 @@ class Result:
         improvement: paired difference of the objective, initial - final (positive: the final one is better).
         message: why a run failed, if it says so.
         gradient_warning: what a check of the gradient estimator found, if that is alarming.
+        gradient_reason: why the method was chosen, if that was left to mode_opt.
+        notes: what the run had to tell, each once.
     """
 
     detector: str
@@ -65,6 +75,8 @@ class Result:
     versions: Mapping[str, str] = field(default_factory=dict)
     message: str | None = None
     gradient_warning: str | None = None
+    gradient_reason: str | None = None
+    notes: tuple[Note, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -152,7 +164,18 @@ def read_result(path: Path) -> Result:
         versions={str(k): str(v) for k, v in reader.mapping(tree, "versions").items()},
         message=next((str(tree[key]) for key in ("message", "error", "reason") if tree.get(key)), None),
         gradient_warning=_gradient_warning(reader, reader.mapping(tree, "gradient_check")),
+        gradient_reason=reader.word(tree, "gradient_reason"),
+        notes=_notes(reader, tree.get("notes")),
     )
+
+
+def _notes(reader: _Reader, entries: Any) -> tuple[Note, ...]:
+    if entries is None:
+        return ()
+    if not isinstance(entries, list) or not all(isinstance(e, Mapping) and "text" in e for e in entries):
+        raise reader.fail("notes", entries, "a list of {text, count}")
+    counts = [reader.number(entry, "count", "notes.") for entry in entries]
+    return tuple(Note(str(e["text"]), 1 if n is None else int(n)) for e, n in zip(entries, counts, strict=True))
 
 
 def _gradient_warning(reader: _Reader, tree: Mapping[str, Any]) -> str | None:

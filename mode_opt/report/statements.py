@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from mode_opt.report import formatting
-from mode_opt.report.result import Estimate, Result
+from mode_opt.report.result import Estimate, Note, Result
 
 NORMAL_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
@@ -75,9 +75,9 @@ def headline(result: Result) -> str:
     )
     difference = f"The paired difference (start − final) is {size}, 95 % confidence interval {bounds}"
     if judged.kind == "inconclusive":
-        return f"{result.detector}: no significant change, {_both(result)}. {difference}, which contains zero."
+        return f"{result.detector}: no significant improvement, {_both(result)}. {difference}, which contains zero."
     if judged.kind == "worse":
-        return f"{result.detector}: the final design is worse, {_both(result)}. {difference}."
+        return f"{result.detector}: the final design is worse than the start, {_both(result)}. {difference}."
     ratio = factor(result)
     times = "" if ratio is None else f", a factor of {formatting.estimate(ratio)}"
     return f"{result.detector}: the final design is better, {_both(result)}{times}. {difference}."
@@ -118,6 +118,7 @@ def warnings(result: Result, steps: int) -> list[str]:
             f"A check before the first design step found that the gradient of {result.gradient} cannot be trusted "
             f"for this detector: {result.gradient_warning}. mode-opt gradients compares the alternatives."
         )
+    found += [f"Noted during the run: {_note(note)}." for note in result.notes]
     if result.finished and not steps:
         found.append("The history of this run holds no design steps.")
     if inconsistent(result):
@@ -126,6 +127,10 @@ def warnings(result: Result, steps: int) -> list[str]:
             "within five standard errors; one of them may be wrong."
         )
     return found
+
+
+def _note(note: Note) -> str:
+    return note.text.rstrip(".") + (f" ({note.count} times)" if note.count > 1 else "")
 
 
 def inconsistent(result: Result) -> bool:

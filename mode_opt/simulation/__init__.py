@@ -8,6 +8,7 @@ from mode_opt.simulation.choices import Choices
 from mode_opt.simulation.counted import Counted
 from mode_opt.simulation.edged import Edge, EdgedSimulator
 from mode_opt.simulation.guard import silent_sampling_refused
+from mode_opt.simulation.opaque import Opaque, opaque
 from mode_opt.simulation.particles import Children, Deposits, State, Step
 from mode_opt.simulation.primaries import ParticleGun, PrimarySource, Recorded
 from mode_opt.simulation.program import Program
@@ -36,6 +37,7 @@ __all__ = [
     "Disc",
     "Edge",
     "EdgedSimulator",
+    "Opaque",
     "ParticleGun",
     "PointSource",
     "Polygon",
@@ -51,6 +53,7 @@ __all__ = [
     "StochasticSimulator",
     "UniformBeam",
     "attempt",
+    "opaque",
     "silent_sampling_refused",
     "stream",
 ]

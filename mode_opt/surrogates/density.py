@@ -1,32 +1,28 @@
 """A surrogate that is a conditional density in given coordinates."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mode_opt.design import DesignPoint
-from mode_opt.errors import NonFiniteError, ShapeError
+from mode_opt.errors import ShapeError
 from mode_opt.events import Events
 from mode_opt.simulation import stream
 from mode_opt.surrogates.base import Coordinates, Progress, Surrogate, silent
+from mode_opt.surrogates.model import ConditionalModel, Rows, finite, moments
 from mode_opt.surrogates.training import FitReport, Training, hold_out, train
 
 
-class ConditionalDensity(nn.Module, ABC):
+class ConditionalDensity(ConditionalModel):
     """A bijection between noise ``u ~ N(0, 1)`` and features ``x``, given a condition: an exact p(x | c).
 
-    Rows are events: features and noise ``m x k``, condition ``m x c``.
-
-    Attributes:
-        features: ``k``.
+    Rows are events: features and noise ``m x k``, condition ``m x c``. Learns by maximum likelihood.
     """
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.features = features
 
     @abstractmethod
     def normalise(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,15 +32,31 @@ class ConditionalDensity(nn.Module, ABC):
     def generate(self, u: Tensor, condition: Tensor) -> Tensor:
         """The features ``m x k`` that the noise makes, differentiable in noise, condition and weights."""
 
-    @abstractmethod
-    def reset(self, generator: torch.Generator) -> None:
-        """New initial weights."""
-
-    @final
     def log_prob(self, x: Tensor, condition: Tensor) -> Tensor:
         """``log p(x | c) = log N(u) + log |du/dx|``, ``m``."""
         u, volume = self.normalise(x, condition)
         return volume - 0.5 * (u**2).sum(1) - 0.5 * self.features * math.log(2 * math.pi)
+
+    @final
+    def sample(self, condition: Tensor, generator: torch.Generator | None) -> Tensor:
+        size = (len(condition), self.features)
+        u = torch.randn(size, generator=generator, dtype=condition.dtype, device=condition.device)
+        return self.generate(u, condition)
+
+    @final
+    def learn(
+        self,
+        rows: Rows,
+        split: tuple[Tensor, Tensor],
+        settings: Training,
+        generator: torch.Generator,
+        progress: Callable[[str, float], None],
+    ) -> FitReport:
+        def loss(index: Tensor, _: torch.Generator) -> Tensor:
+            part = rows.take(index)
+            return -part.mean(self.log_prob(part.features, part.condition))
+
+        return train(self, loss, *split, settings, generator, progress, first_look=True)
 
 
 @final
@@ -71,7 +83,10 @@ class PlainCoordinates(Coordinates):
         return events.hits.flatten(2)
 
     def events(self, features: Tensor, phi: DesignPoint, primaries: Events) -> Events:
-        return Events.of(primaries.truth, features.unflatten(2, self.hits), weight=primaries.weight)
+        hits = features.unflatten(2, self.hits)
+        mask = torch.ones(hits.shape[:3], dtype=torch.bool, device=hits.device)
+        # Replaced rather than new: what upstream simulators recorded of their random choices stays.
+        return replace(primaries.expand(phi.designs), hits=hits, mask=mask)
 
 
 @final
@@ -129,9 +144,9 @@ class DensitySurrogate(Surrogate):
         phi, primaries, events = phi.detach(), primaries.expand(phi.designs).detach(), events.detach()
         if events.truth.shape[:2] != primaries.truth.shape[:2]:
             raise ShapeError("events", events.truth.shape, f"the b x n of the primaries {tuple(primaries.truth.shape)}")
-        condition = _finite("designs and primaries", self.coordinates.condition(phi, primaries))
-        _finite("hits", events.hits)
-        features = _finite("features", self.coordinates.features(events, condition, self._stream(seed, "features")))
+        condition = finite("designs and primaries", self.coordinates.condition(phi, primaries))
+        finite("hits", events.hits)
+        features = finite("features", self.coordinates.features(events, condition, self._stream(seed, "features")))
         if not warm:
             self.density.reset(stream("cpu", seed, "surrogate", "weights"))
             self._standardise(condition, features)
@@ -157,18 +172,6 @@ class DensitySurrogate(Surrogate):
 
     def _standardise(self, condition: Tensor, features: Tensor) -> None:
         for name, values in (("condition", condition), ("feature", features)):
-            flat = values.flatten(0, 1)
-            mean, scale = flat.mean(0), flat.std(0, unbiased=False)
+            mean, scale, _ = moments(values.flatten(0, 1))
             getattr(self, f"{name}_mean").copy_(mean)
-            # A column that does not vary but for rounding has no scale.
-            varies = scale > 1e-6 * mean.abs()
-            getattr(self, f"{name}_scale").copy_(torch.where(varies, scale, torch.ones_like(scale)))
-
-
-def _finite(name: str, values: Tensor) -> Tensor:
-    bad = int((~values.isfinite()).sum())
-    if bad:
-        raise NonFiniteError(
-            f"surrogate.fit: {bad} of {values.numel()} values of the {name} are NaN or infinite, expected 0"
-        )
-    return values
+            getattr(self, f"{name}_scale").copy_(scale)

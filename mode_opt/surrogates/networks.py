@@ -1,4 +1,4 @@
-"""The small network that all families use."""
+"""The small networks that all families use."""
 
 import math
 from typing import final
@@ -31,8 +31,53 @@ class Perceptron(nn.Module):
         """Hidden weights uniform with variance ``1 / (3 inputs)``, output zero."""
         with torch.no_grad():
             for layer in (self.first, self.second):
-                bound = 1 / math.sqrt(layer.in_features)
-                for value in (layer.weight, layer.bias):
-                    value.copy_(bound * (2 * torch.rand(value.shape, generator=generator) - 1))
+                uniform(layer, generator)
             for value in (self.last.weight, self.last.bias, self.direct.weight):
                 value.zero_()
+
+    def follow(self, shift: Tensor, scale: Tensor) -> None:
+        """Stay the same function when the leading inputs ``x`` become ``(x - shift) / scale``."""
+        with torch.no_grad():
+            _follow(self.first.weight, self.first.bias, shift, scale)
+            _follow(self.direct.weight, self.last.bias, shift, scale)
+
+
+@final
+class Affine(nn.Module):
+    """``A x + b``, the identity when new: the door through which a condition enters a network of others.
+
+    Args:
+        size: of input and output.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.eye(size)), nn.Parameter(torch.zeros(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight, self.bias)
+
+    def reset(self) -> None:
+        """The identity."""
+        with torch.no_grad():
+            nn.init.eye_(self.weight)
+            self.bias.zero_()
+
+    def follow(self, shift: Tensor, scale: Tensor) -> None:
+        """As for `Perceptron`."""
+        with torch.no_grad():
+            _follow(self.weight, self.bias, shift, scale)
+
+
+def uniform(layer: nn.Module, generator: torch.Generator) -> None:
+    """Weights and biases of a linear layer (of torch or of another library) uniform, variance ``1 / (3 inputs)``."""
+    bound = 1 / math.sqrt(layer.get_parameter("weight").shape[1])
+    with torch.no_grad():
+        for value in (layer.get_parameter("weight"), layer.get_parameter("bias")):
+            value.copy_(bound * (2 * torch.rand(value.shape, generator=generator) - 1))
+
+
+def _follow(weight: Tensor, bias: Tensor, shift: Tensor, scale: Tensor) -> None:
+    leading = weight[:, : len(shift)]
+    bias += leading @ shift
+    leading *= scale

@@ -82,7 +82,8 @@ class FitReport:
 def hold_out(phi: DesignPoint, count: int, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Numbers of the ``b * count`` events to train on and of those held out, without a common design.
 
-    Equal designs stay together. With fewer than 5 different designs single events are held out.
+    Equal designs stay together. With fewer than 5 different designs single events are held out; a single event
+    is in both parts.
     """
     designs, group = torch.unique(phi.values.cpu(), dim=0, return_inverse=True)
     of_event = group.repeat_interleave(count)
@@ -92,6 +93,8 @@ def hold_out(phi: DesignPoint, count: int, fraction: float, generator: torch.Gen
     chosen = torch.zeros(groups, dtype=torch.bool)
     chosen[torch.randperm(groups, generator=generator)[: max(1, round(fraction * groups))]] = True
     held = chosen[of_event]
+    if held.all():
+        return (held.nonzero()[:, 0].to(phi.values.device),) * 2
     return (~held).nonzero()[:, 0].to(phi.values.device), held.nonzero()[:, 0].to(phi.values.device)
 
 
@@ -103,28 +106,39 @@ def train(
     settings: Training,
     generator: torch.Generator,
     progress: Callable[[str, float], None],
+    first_look: bool = False,
 ) -> FitReport:
     """Minimise ``loss`` over the events ``kept``; ends with the weights that were best on ``held``.
+
+    With ``first_look`` the weights before the first step count too: a fit that only makes things worse changes
+    nothing.
 
     Raises:
         NonFiniteError: if a loss is NaN or infinite; the module keeps the weights that were best so far.
     """
-    start, best = time.monotonic(), _Best(module)
+    start, best = time.monotonic(), Best(module)
     optimiser = torch.optim.AdamW(module.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, total_steps=settings.steps + 1, pct_start=0.1
     )
-    recent: list[Tensor] = []
-    for step in range(1, settings.steps + 1):
-        rows = kept[torch.randint(len(kept), (settings.batch,), generator=generator, device=kept.device)]
-        recent.append(_step(module, loss(rows, generator), optimiser, settings.gradient_norm))
-        schedule.step()
-        if step % settings.check_every and step != settings.steps:
-            continue
+
+    def held_out_loss() -> float:
         with torch.no_grad():
             # The same noise at each look, so that looks can be compared.
             fixed = torch.Generator(kept.device).manual_seed(generator.initial_seed())
-            best.look(step, float(torch.stack(recent).mean()), float(loss(held, fixed)))
+            return float(loss(held, fixed))
+
+    if first_look:
+        value = held_out_loss()
+        best.look(0, value, value)
+    recent: list[Tensor] = []
+    for step in range(1, settings.steps + 1):
+        rows = kept[torch.randint(len(kept), (settings.batch,), generator=generator, device=kept.device)]
+        recent.append(descend(module, loss(rows, generator), optimiser, settings.gradient_norm))
+        schedule.step()
+        if step % settings.check_every and step != settings.steps:
+            continue
+        best.look(step, float(torch.stack(recent).mean()), held_out_loss())
         recent = []
         progress("training the surrogate", step / settings.steps)
         if step - best.step >= settings.patience * settings.check_every:
@@ -134,8 +148,12 @@ def train(
     return best.report(time.monotonic() - start)
 
 
-class _Best:
-    """The weights with the lowest held-out loss so far."""
+class Best:
+    """The weights with the lowest held-out loss so far.
+
+    Args:
+        module: whose weights are kept.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self.module, self.weights = module, _copy(module)
@@ -143,6 +161,11 @@ class _Best:
         self.history: list[tuple[int, float, float]] = []
 
     def look(self, step: int, training: float, held: float) -> None:
+        """Compare the present weights with the best ones.
+
+        Raises:
+            NonFiniteError: for losses that are not finite; the module has the best weights again.
+        """
         self.history.append((step, training, held))
         if not (math.isfinite(training) and math.isfinite(held)):
             self.module.load_state_dict(self.weights)
@@ -154,11 +177,13 @@ class _Best:
             self.loss, self.step, self.weights = held, step, _copy(self.module)
 
     def report(self, seconds: float) -> FitReport:
+        """How it went, after the last look."""
         training = next(training for step, training, _ in self.history if step == self.step)
         return FitReport(self.history[-1][0], self.step, training, self.loss, tuple(self.history), seconds)
 
 
-def _step(module: nn.Module, loss: Tensor, optimiser: torch.optim.Optimizer, norm: float) -> Tensor:
+def descend(module: nn.Module, loss: Tensor, optimiser: torch.optim.Optimizer, norm: float) -> Tensor:
+    """One step of the optimiser along a gradient of at most the given norm; the loss, detached."""
     optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(module.parameters(), norm)

@@ -1,4 +1,4 @@
-"""``history.csv``: one row a design step."""
+"""``history.csv``: one row a design step, blank where something was not measured."""
 
 import csv
 from collections.abc import Mapping
@@ -24,6 +24,7 @@ class History:
     def __init__(self, path: Path, keep: int = 0) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = self._read(keep) if keep else []
+        self.names: list[str] = []
         self._rewrite()
 
     def _read(self, keep: int) -> list[dict[str, float]]:
@@ -41,10 +42,11 @@ class History:
         return kept
 
     def _rewrite(self) -> None:
+        self.names = self._header()
         temporary = self.path.with_suffix(".csv.part")
         with temporary.open("w", newline="") as file:
             if self.rows:
-                writer = csv.DictWriter(file, self._header())
+                writer = csv.DictWriter(file, self.names)
                 writer.writeheader()
                 writer.writerows(self.rows)
         temporary.replace(self.path)
@@ -54,13 +56,16 @@ class History:
         return [*FIRST, *(name for name in names if name not in FIRST)]
 
     def append(self, row: Mapping[str, float]) -> None:
-        """Add a row and write it at once, so that a killed run leaves its history."""
+        """Add a row and write it at once, so that a killed run leaves its history.
+
+        A row with a column that none before it had makes the file be written anew.
+        """
         self.rows.append(dict(row))
+        if len(self.rows) == 1 or not set(row) <= set(self.names):
+            self._rewrite()
+            return
         with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, self._header())
-            if len(self.rows) == 1:
-                writer.writeheader()
-            writer.writerow(self.rows[-1])
+            csv.DictWriter(file, self.names).writerow(self.rows[-1])
 
     @property
     def validations(self) -> list[tuple[float, float]]:

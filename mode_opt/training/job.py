@@ -23,9 +23,11 @@ from mode_opt.experiment import (
 )
 from mode_opt.surrogates import Surrogate
 from mode_opt.training.history import History
+from mode_opt.training.judgement import Judgement, judge
 from mode_opt.training.keeper import Keeper, restore
 from mode_opt.training.manufacture import manufacturable
 from mode_opt.training.module import OptimisationModule, OptimiserFactory, Rounds
+from mode_opt.training.notes import Notes
 from mode_opt.training.progress import Progress
 from mode_opt.training.result import Result
 from mode_opt.training.run_directory import provenance, write_json, write_rows
@@ -86,7 +88,7 @@ class Job:
         experiment: untrained; changed in place.
         settings: how.
         directory: the run directory, which exists.
-        names: of ``detector``, ``gradient`` and ``objective``, for the result.
+        names: of ``detector``, ``gradient`` and ``objective``, and perhaps ``gradient_reason``, for the result.
         progress: shows what happens.
         requests: signals received.
         setup_seconds: what it took to build the experiment, e.g. to train a surrogate.
@@ -113,6 +115,8 @@ class Job:
             self.result.recall("gradient_check")
         self.timings: dict[str, float] = {"setup": setup_seconds}
         self.reason: str | None = None
+        self.notes = Notes(progress.say)
+        self.judgement: Judgement | None = None
         self.gradient_check_seconds: float | None = None
         self.device = torch.device("cpu")
 
@@ -126,6 +130,7 @@ class Job:
 
         Raises:
             ModeOptError: if the run failed or was interrupted; the result says so and what was reached is saved.
+        Exception: that of the simulator, likewise.
         """
         try:
             self.result.update(status="running")
@@ -141,8 +146,9 @@ class Job:
         except Interrupted:
             self.result.update(status="interrupted")
             raise
-        except ModeOptError as error:
-            self.result.update(status="failed", message=str(error))
+        except Exception as error:  # a user's simulator may raise anything
+            message = str(error) if isinstance(error, ModeOptError) else f"{type(error).__name__}: {error}"
+            self.result.update(status="failed", message=message)
             raise
         finally:
             self._provenance()
@@ -156,13 +162,14 @@ class Job:
             lambda fraction: self.progress.phase("warming up the reconstruction", fraction),
             lambda: self._check_gradient(module),
         )
-        states = restore(self.checkpoint, module) if self.checkpoint.exists() else []
+        states = restore(self.checkpoint, module, self.notes) if self.checkpoint.exists() else []
         history = History(self.directory / "history.csv", int(module.alternation.steps))
         try:
             self._fit(module, history, states)
         finally:
             self.timings["optimisation"] = history.seconds
-            self.result.update(simulator_calls=self.experiment.simulator_calls, wall_seconds=self._seconds)
+            spent = {"simulator_calls": self.experiment.simulator_calls, "wall_seconds": self._seconds}
+            self.result.update(**spent, **self.notes.entries())
             self._describe(self.experiment.design, self.start, module.alternation.design)
         module.to(self.device)
         module.alternation.finish()
@@ -201,9 +208,8 @@ class Job:
             self.reason = "no further improvement"
         if self.reason is not None:
             return
-        keeper = Keeper(
-            history, self.checkpoint, budget, self.settings.early_stopping, self.progress, self.requests, states
-        )
+        stopping, shown = self.settings.early_stopping, (self.progress, self.requests)
+        keeper = Keeper(history, self.checkpoint, budget, stopping, *shown, states, self.notes)
         trainer = self.settings.trainer(
             max_epochs=-1,
             callbacks=[keeper],
@@ -221,10 +227,11 @@ class Job:
         begin = time.monotonic()
         factories = (self.settings.reconstruction_optimiser, self.settings.design_optimiser)
         alternation, steps = module.alternation, self.settings.polish_steps
-        design = manufacturable(self.experiment, alternation, factories, steps, self.progress.phase)
+        untouched, show = self.untrained.gradient, self.progress.phase
+        design = manufacturable(self.experiment, alternation, factories, steps, show, untouched, self.notes.add)
         if design is not None:
             self.timings["manufacturing"] = time.monotonic() - begin
-            self.result.update(simulator_calls=self.experiment.simulator_calls)
+            self.result.update(simulator_calls=self.experiment.simulator_calls, **self.notes.entries())
         return design
 
     def _measure(self, designs: dict[str, DesignPoint], what: str) -> Verification:
@@ -246,7 +253,10 @@ class Job:
             write_rows(self.directory / "evaluation.csv", measured.curves)
         self._describe(design, self.start, final)
         self.result.measured(measured)
-        self.result.update(wall_seconds=self._seconds)
+        self.judgement = judge(measured)
+        if self.judgement.kind == "worse":
+            self.notes.add(self.judgement.words)
+        self.result.update(wall_seconds=self._seconds, **self.notes.entries())
 
     def _price_of_manufacturing(self, relaxed: DesignPoint, final: DesignPoint) -> None:
         """How much worse the design that can be built is than the optimum it was rounded from."""

@@ -1,5 +1,6 @@
 """What happens between two design steps: record, validate, save, stop."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +9,15 @@ from typing import Any, final
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from mode_opt.errors import DataError, NonFiniteError
+from mode_opt.errors import ConfigurationError, DataError, ModeOptError, NonFiniteError
+from mode_opt.experiment import Alternation
+from mode_opt.gradients import DesignSearch
+from mode_opt.simulation.running import count
 from mode_opt.training.history import History
 from mode_opt.training.module import OptimisationModule
+from mode_opt.training.notes import Notes
 from mode_opt.training.progress import Progress
-from mode_opt.training.signals import Requests, listening
+from mode_opt.training.signals import Interrupted, Requests, listening
 from mode_opt.training.stopping import Budget, EarlyStopping
 
 
@@ -31,6 +36,7 @@ class Keeper(Callback):
         progress: shows what happens.
         requests: signals received.
         states: of the optimisers, if the run is resumed.
+        notes: collects what the steps have to say; its counts are saved with the checkpoint.
     """
 
     def __init__(
@@ -42,8 +48,10 @@ class Keeper(Callback):
         progress: Progress,
         requests: Requests,
         states: Sequence[dict[str, Any]] = (),
+        notes: Notes | None = None,
     ) -> None:
         self.states = states
+        self.notes = Notes(progress.say) if notes is None else notes
         self.history, self.checkpoint = history, checkpoint
         self.budget, self.early_stopping = budget, early_stopping
         self.progress, self.requests = progress, requests
@@ -70,9 +78,10 @@ class Keeper(Callback):
         step, seconds = int(alternation.steps), time.monotonic() - self._begin
         row = {"step": float(step), **module.record.columns}
         due = step % alternation.effort.check_every == 0
+        for note in module.record.notes:
+            self.notes.add(note)
         if due:
-            estimate = alternation.validate()
-            row |= {"validation": estimate.value, "validation_standard_error": estimate.standard_error}
+            row |= self._validation(alternation)
         calls = alternation.experiment.simulator_calls
         row |= {"simulator_calls": float(calls), "seconds": seconds}
         self.history.append(row)
@@ -88,11 +97,36 @@ class Keeper(Callback):
         self.requests.patient = False
         self.requests.obey()
 
+    def _validation(self, alternation: Alternation) -> dict[str, float]:
+        """Columns of a row; none, and a note, if the design fails to simulate or its objective is no number."""
+        experiment = alternation.experiment
+        before = experiment.simulator_calls
+        try:
+            estimate = alternation.validate()
+            reason = "" if math.isfinite(estimate.value) else f"the objective is {estimate.value}"
+        except (ConfigurationError, Interrupted):
+            raise
+        except Exception as error:  # whatever a user's simulator raises is the failure of a design
+            words = str(error) if isinstance(error, ModeOptError) else f"{type(error).__name__}: {error}"
+            reason = words.splitlines()[0][:160]
+            if experiment.simulator_calls == before:  # what failed has been simulated, too
+                count(experiment.simulator, alternation.effort.validation_events)
+        if reason:
+            self.notes.add(f"a validation failed and is left out ({reason})")
+            return {}
+        return {"validation": estimate.value, "validation_standard_error": estimate.standard_error}
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        # A step that fails changes neither ψ nor the count of steps, and no weight by a number that is not finite:
-        # what is there now is the last good state.
-        if isinstance(exception, NonFiniteError) and self.history.rows:
+        # A gradient step that fails changes neither ψ nor the count of steps, and no weight by a number that is not
+        # finite: what is there now is the last good state. Of a search nobody knows what it had changed by then.
+        module: Any = pl_module
+        searching = isinstance(module.alternation.experiment.gradient, DesignSearch)
+        if isinstance(exception, NonFiniteError) and self.history.rows and not searching:
             self.save(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Saved with each checkpoint: what was noted up to it."""
+        return {"notes": dict(self.notes.counts)}
 
     def save(self, trainer: Trainer) -> None:
         """Replace the checkpoint; a kill at any moment leaves the old or the new one, never a part."""
@@ -107,8 +141,8 @@ class Keeper(Callback):
             self._listening = None
 
 
-def restore(checkpoint: Path, module: OptimisationModule) -> list[dict[str, Any]]:
-    """Load a saved state into a module that was built from the same configuration.
+def restore(checkpoint: Path, module: OptimisationModule, notes: Notes) -> list[dict[str, Any]]:
+    """Load a saved state into a module that was built from the same configuration, and its notes.
 
     Returns:
         The states of its optimisers, to be given to them once they exist.
@@ -121,4 +155,5 @@ def restore(checkpoint: Path, module: OptimisationModule) -> list[dict[str, Any]
         module.load_state_dict(state["state_dict"])
     except Exception as error:
         raise DataError(f"{checkpoint}: cannot be resumed from ({error})") from error
+    notes.restore(state.get("callbacks", {}).get(Keeper.__name__, {}).get("notes", {}))
     return list(state["optimizer_states"])

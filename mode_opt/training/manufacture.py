@@ -1,10 +1,14 @@
 """From the optimum to a design that can be built: stock thicknesses, whole numbers, one material."""
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 
 from mode_opt.design import Design
+from mode_opt.errors import SimulationError
 from mode_opt.experiment import Alternation, Experiment, Optimisers
 from mode_opt.experiment.detector import Progress
+from mode_opt.gradients import DesignSearch, GradientEstimator
 from mode_opt.training.module import OptimiserFactory
 
 
@@ -14,8 +18,13 @@ def manufacturable(
     factories: tuple[OptimiserFactory, OptimiserFactory],
     steps: int,
     progress: Progress,
+    begin: GradientEstimator | DesignSearch | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Design | None:
     """The nearest design on the manufacturing grid, with the rest optimised again.
+
+    A search has learned about another ψ, so that the rest is optimised by one that knows nothing. If no
+    design can be simulated any more, the best so far is returned, with a note.
 
     Args:
         experiment: optimised.
@@ -23,6 +32,9 @@ def manufacturable(
         factories: of the optimisers of reconstruction and ψ.
         steps: design steps for the parameters that stay free.
         progress: called with the fraction done.
+        begin: the search as it was before the optimisation (it is copied); None: that of the experiment. An
+            estimator has learned nothing that depends on ψ, and that of the experiment is used.
+        note: called with what the user should be told.
 
     Returns:
         The design with gridded, integer and categorical parameters fixed; None if there is nothing to move.
@@ -41,15 +53,28 @@ def manufacturable(
         experiment.primaries,
         experiment.reconstruction,
         experiment.objective,
-        experiment.gradient,
+        copy.deepcopy(begin) if isinstance(begin, DesignSearch) else experiment.gradient,
     )
     again.reconstruction.load_state_dict(alternation.reconstruction.module.state_dict())
     polish = Alternation(again, replace(alternation.effort, warm_up=0), alternation.seed + 1)
     reconstruction, design = factories
     optimisers = Optimisers(reconstruction(list(again.reconstruction.parameters())), design([snapped.psi]))
-    for step in range(steps):
-        polish.step(optimisers)
-        progress("polishing the rest", (step + 1) / steps)
+    try:
+        _polish(polish, optimisers, steps, progress, note)
+    except SimulationError as error:
+        note(f"the design that can be built was not optimised further ({error})")
+    finally:
+        experiment.simulator.calls += again.simulator_calls
     polish.finish()
-    experiment.simulator.calls += again.simulator_calls
     return snapped
+
+
+def _polish(
+    alternation: Alternation, optimisers: Optimisers, steps: int, progress: Progress, note: Callable[[str], None]
+) -> None:
+    for _ in alternation.warm_up(optimisers):  # of no steps: a search takes its first look
+        pass
+    for step in range(steps):
+        for text in alternation.step(optimisers).notes:
+            note(text)
+        progress("polishing the rest", (step + 1) / steps)

@@ -61,5 +61,10 @@ class Progress:
         details = f"objective {row['objective']:.4g} | {', '.join(values)} | {row['simulator_calls']:.3g} calls"
         self.phase("optimising", fraction, details)
         if check and self._bar.disable:
-            validation = f"{row['validation']:.5g} ± {row['validation_standard_error']:.2g}"
-            self.console.print(f"  step {row['step']:.0f}: validated {validation} | {details}", soft_wrap=True)
+            known = "validation" in row
+            words = (
+                f"validated {row['validation']:.5g} ± {row['validation_standard_error']:.2g}"
+                if known
+                else "no validation"
+            )
+            self.console.print(f"  step {row['step']:.0f}: {words} | {details}", soft_wrap=True)

@@ -14,7 +14,7 @@ class Result:
 
     Args:
         directory: of the run.
-        names: ``detector``, ``gradient`` and ``objective``.
+        names: ``detector``, ``gradient`` and ``objective``; ``gradient_reason`` if the method was chosen for the user.
         seed: of the run.
     """
 
@@ -23,6 +23,7 @@ class Result:
         self.content: dict[str, Any] = {
             "detector": names["detector"],
             "gradient": names["gradient"],
+            **{key: text for key, text in names.items() if key == "gradient_reason"},
             "seed": seed,
             "status": "running",
             "simulator_calls": 0,

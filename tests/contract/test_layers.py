@@ -17,7 +17,10 @@ LEVEL = {
     "report": 7,
     "cli": 8,
 }
-ONLY = {"hydra": {"cli"}, "lightning": {"training"}, "botorch": {"search"}, "uproot": {"data"}, "awkward": {"data"}}
+ONLY = {
+    **{"hydra": {"cli"}, "lightning": {"training"}, "uproot": {"data"}, "awkward": {"data"}},
+    **{"botorch": {"search"}, "gpytorch": {"search"}, "cma": {"search"}},
+}
 
 
 def imports():

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ import torch
 import mode_opt
 import mode_opt.detectors
 from mode_opt.design import Design, DesignPoint
+from mode_opt.detectors import benchmarks
 from mode_opt.detectors.branching_toy import BranchingToy, CentralSource, RadiusDeviation, branching_toy
 from mode_opt.detectors.sampling_calorimeter import sampling_calorimeter
 from mode_opt.events import Events
@@ -21,6 +23,7 @@ from mode_opt.gradients import (
     Automatic,
     BoundaryTerms,
     ControlVariate,
+    DesignSearch,
     EvolutionStrategies,
     FiniteDifferences,
     GradientEstimator,
@@ -35,11 +38,19 @@ from mode_opt.gradients import (
 )
 from mode_opt.objectives import DesignCost, Objective, PosteriorBound, Resolution, Significance, WeightedSum
 from mode_opt.reconstruction import CellNetwork, PriorBelief, Reconstruction, SetNetwork, Verdict
+from mode_opt.search import (
+    BayesianOptimisation,
+    CovarianceAdaptation,
+    RandomSearch,
+    StartPoint,
+    TrustRegionBayesianOptimisation,
+)
 from mode_opt.simulation import (
     Acceptance,
     Chain,
     Counted,
     Disc,
+    Opaque,
     ParticleGun,
     PointSource,
     PrimarySource,
@@ -96,9 +107,28 @@ def central(count: int = 6) -> Events:
     return CentralSource(2.0).sample(count, torch.Generator().manual_seed(1))
 
 
+def benchmark_case(name: str, part: str | None = None, simulator: str | None = None) -> Case:
+    """Simulator (or a part of that chain), designs around the start and primaries of a benchmark."""
+    detector = benchmarks.problem(name).detector
+
+    def build() -> Simulator:
+        whole = benchmarks.problem(name).detector.simulator(simulator)
+        return whole if part is None else whole.parts[part]
+
+    def points(designs: int) -> DesignPoint:
+        return detector.design.nearby(designs, 0.2, torch.Generator().manual_seed(designs)).detach()
+
+    def primaries(count: int = 6) -> Events:
+        return detector.primaries.sample(count, torch.Generator().manual_seed(1))
+
+    return build, points, primaries
+
+
 def deposits(kind: type, count: int) -> Events:
     """Events that an objective of this kind can read."""
     events = cells(count)
+    if issubclass(kind, benchmarks.ResponseObjective):  # the response of one cell
+        return Events.of(events.truth, events.hits[:, :, :1])
     if kind is RadiusDeviation:  # sum and number of the points of one cell
         hits = torch.stack([events.hits[:, :, :1, 0], torch.full_like(events.hits[:, :, :1, 0], 2.0)], 3)
         return Events.of(events.truth, hits)
@@ -110,17 +140,34 @@ def plain_point(designs: int) -> DesignPoint:
     return DesignPoint.of(gain=gain[:, None], cut=cut[:, None])
 
 
+def local_surrogate(name: str) -> Any:
+    """A surrogate of cells whose deposits follow the gain, fitted a little."""
+    from mode_opt import surrogates
+
+    phi, primaries = plain_point(8), cells(10).expand(8)
+    events = Events.of(primaries.truth, phi["gain"][:, :, None, None] * primaries.hits[:, :, :2] + phi["cut"][0, 0])
+    if name == "ensemble":
+        surrogate = surrogates.ensemble(phi, primaries, events, partial(surrogates.mixture, training={"steps": 10}), 2)
+    else:
+        surrogate = getattr(surrogates, name)(phi, primaries, events, training={"steps": 10})
+    surrogate.fit(phi, primaries, events)
+    return surrogate
+
+
 def simulator_cases() -> dict[type, Case]:
     """Simulator, designs and primaries of every concrete `Simulator`."""
     from mode_opt.detectors.branching_shower import BranchingShower
     from mode_opt.detectors.event_selection import Cut, HardSelection, NoisySelection
     from mode_opt.detectors.sampling_calorimeter.parametric import ParametricShower
     from mode_opt.detectors.sampling_calorimeter.surrogate import shower_model
-    from mode_opt.surrogates import DensitySurrogate
+    from mode_opt.surrogates import DensitySurrogate, Ensemble, NeighbourhoodSurrogate, QuadraticSurrogate
 
     return {
         ParametricShower: (ParametricShower, calorimeter_point, electrons),
         DensitySurrogate: (shower_model, calorimeter_point, electrons),
+        Ensemble: (partial(local_surrogate, "ensemble"), plain_point, cells),
+        NeighbourhoodSurrogate: (partial(local_surrogate, "gaussian"), plain_point, cells),
+        QuadraticSurrogate: (partial(local_surrogate, "quadratic"), plain_point, cells),
         Digitisation: (
             lambda: Digitisation(photoelectrons_per_MeV=50.0, noise=0.1, gain="gain", threshold="cut"),
             plain_point,
@@ -140,8 +187,17 @@ def simulator_cases() -> dict[type, Case]:
             calorimeter_point,
             lambda n: ParticleGun((3.0, 6.0)).sample(n, torch.Generator().manual_seed(1)),
         ),
+        benchmarks.LatentResponse: benchmark_case("rosenbrock_10"),
+        benchmarks.HumpMixture: benchmark_case("three_hump"),
+        benchmarks.NoisyNetwork: benchmark_case("network_weights"),
+        benchmarks.NoisyOffset: benchmark_case("noisy_parabola"),
+        benchmarks.Degrader: benchmark_case("mixed_chain", "degrader"),
+        benchmarks.Crystal: benchmark_case("mixed_chain", "crystal"),
+        benchmarks.ClearCrystal: benchmark_case("mixed_chain", "crystal", "twin"),
+        benchmarks.Counter: benchmark_case("mixed_chain", "counter"),
         BranchingToy: (lambda: BranchingToy(step_length=0.5, radius_cut=5.0), ring_point, central),
         Counted: (lambda: Counted(ParametricShower()), calorimeter_point, electrons),
+        Opaque: (lambda: Opaque(ParametricShower()), calorimeter_point, electrons),
     }
 
 
@@ -150,6 +206,7 @@ def primary_cases() -> dict[type, PrimarySource]:
         ParticleGun: ParticleGun(),
         Recorded: Recorded(cells(), ["energy"], ["MeV"]),
         CentralSource: CentralSource(),
+        benchmarks.UniformInputs: benchmarks.UniformInputs((-2.0, 0.0), (2.0, 5.0)),
     }
 
 
@@ -170,6 +227,9 @@ def objective_cases() -> dict[type, Objective]:
         PosteriorBound: PosteriorBound(),
         DesignCost: DesignCost("gain"),
         RadiusDeviation: RadiusDeviation(),
+        benchmarks.MeanResponse: benchmarks.MeanResponse(),
+        benchmarks.Window: benchmarks.Window(),
+        benchmarks.SquaredError: benchmarks.SquaredError(0),
         ShowerDepth: ShowerDepth(5.0, layers=True),
         Leakage: Leakage(features=1),
         SignalUniformity: SignalUniformity(2.0),
@@ -190,11 +250,23 @@ def estimator_cases() -> dict[type, GradientEstimator]:
     }
 
 
+def search_cases() -> dict[type, Callable[[], DesignSearch]]:
+    """Each builds a search with little effort, for a problem whose single events have values."""
+    return {
+        BayesianOptimisation: lambda: BayesianOptimisation(events=10, initial=3),
+        TrustRegionBayesianOptimisation: lambda: TrustRegionBayesianOptimisation(events=10, initial=3, candidates=2),
+        RandomSearch: lambda: RandomSearch(events=10),
+        CovarianceAdaptation: lambda: CovarianceAdaptation(events=5),
+        StartPoint: lambda: StartPoint(RandomSearch(events=10), FiniteDifferences(), steps=4, events=20),
+    }
+
+
 NOUNS: dict[type, Callable[[], dict[type, Any]]] = {
     Simulator: simulator_cases,
     PrimarySource: primary_cases,
     Reconstruction: reconstruction_cases,
     Objective: objective_cases,
     GradientEstimator: estimator_cases,
+    DesignSearch: search_cases,
     Design: lambda: {},
 }

@@ -152,3 +152,24 @@ def test_few_validations_give_way_to_the_objective_of_each_step(write_run: Write
     alone.columns["directory"][0] = "seed_2"
     numbers = numbers_comparison(directory, alone)
     assert numbers is not None and numbers.floats("median")[0] == 1.0
+
+
+def test_of_a_search_the_answer_is_shown_and_not_its_candidates(write_run: WriteRun) -> None:
+    """Few validations are its curve all the same; without any, the verified final design stands alone."""
+    directory, runs = comparison(write_run)
+    sparse, never, wild = np.full(100, np.nan), np.full(100, np.nan), np.linspace(9, 5, 100)
+    sparse[[20, 80]] = 0.7, 0.3
+    for name, validation in (("some", sparse), ("none", never)):
+        write_run(name, steps=100, columns={"validation": validation, "objective": wild, "gradient_norm": never})
+    for index, (name, folder) in enumerate((("bayesian", "some"), ("cma_es", "none"))):
+        runs.columns["gradient"][index], runs.columns["directory"][index] = name, folder
+    numbers = numbers_comparison(directory, runs)
+    assert numbers is not None and numbers.unique("gradient") == ["bayesian"]
+    part = numbers.where("against", "simulator_calls").floats("median")
+    assert (part[0], part[-1]) == (0.7, 0.3)
+    axes = figure_comparison(numbers, runs).axes[0]
+    finals = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
+    assert [np.asarray(c.lines[0].get_ydata()).tolist() for c in finals] == [[0.5], [1.5]]
+    assert axes.get_legend_handles_labels()[1] == ["bayesian (1 seed)", "cma es"]
+    alone = numbers_comparison(directory, runs.rows(np.array([1])))
+    assert alone is not None and len(alone) == 0 and figure_comparison(alone, runs.rows(np.array([1]))).axes

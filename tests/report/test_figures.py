@@ -27,6 +27,7 @@ from mode_opt.report import (
     write_report,
 )
 from mode_opt.report.catalogue import CATALOGUE
+from mode_opt.report.diagnostics_figure import numbers_diagnostics
 from mode_opt.report.objective_figure import running_mean, smoothing_window
 from mode_opt.report.table import Table, read_table
 
@@ -266,6 +267,37 @@ def test_diagnostics(reported: Path) -> None:
     for axes, name in zip(figure.axes, ("reconstruction_loss", "gradient_norm"), strict=True):
         np.testing.assert_array_equal(line(axes, name)[:, 1], numbers.floats(name))
     assert figure.axes[1].get_yscale() == "log"
+
+
+def search_columns() -> dict[str, np.ndarray]:
+    """What a search with a trust region writes: gains every other step, never a gradient."""
+    step = np.arange(200)
+    gains = {"predicted_gain": 0.1 / (1 + step), "actual_gain": 0.08 / (1 + step) - 1e-3}
+    columns = {name: np.where(step % 2 == 0, values, np.nan) for name, values in gains.items()}
+    columns |= {f"{name}_standard_error": np.where(step % 2 == 0, 0.01, np.nan) for name in gains}
+    return columns | {"gradient_norm": np.full(200, np.nan), "radius": 0.5 ** (step / 50), "failed_designs": step % 3.0}
+
+
+def test_diagnostics_of_a_search_show_its_trust_region(write_run: WriteRun) -> None:
+    path = write_run(columns=search_columns())
+    write_report(path)
+    figure, numbers = drawn(figure_diagnostics(RunDirectory(path))), csv_of(path, "diagnostics")
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    expected = ["reconstruction loss", "radius of the trust region", "designs that failed", "gain of a step"]
+    assert labels == expected and "gradient_norm" not in numbers
+    assert figure.axes[1].get_yscale() == "log" and figure.axes[2].get_yscale() == "linear"
+    for name in ("predicted_gain", "actual_gain"):
+        known = np.isfinite(numbers.floats(name))
+        np.testing.assert_array_equal(line(figure.axes[3], name)[:, 1], numbers.floats(name)[known])
+        assert known.sum() == 100
+    assert len(figure.axes[3].collections) == 2
+    assert "of the designs that the search tried" in (path / "report.html").read_text()
+
+
+def test_a_design_parameter_is_not_taken_for_a_diagnostic(write_run: WriteRun) -> None:
+    result = {"detector": "x", "status": "running", "design": {"radius": {"initial": 1.0, "unit": "mm"}}}
+    numbers = numbers_diagnostics(RunDirectory(write_run(result=result, columns=search_columns())))
+    assert numbers is not None and "radius" not in numbers and "failed_designs" in numbers
 
 
 def test_nothing_is_drawn_where_nothing_was_measured(write_run: WriteRun) -> None:

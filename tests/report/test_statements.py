@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mode_opt.report.result import ConstraintResult, Estimate, Result
+from mode_opt.report.result import ConstraintResult, Estimate, Note, Result
 from mode_opt.report.statements import factor, headline, inconsistent, verdict, warnings
 
 BETTER = Result(
@@ -31,10 +31,10 @@ def test_a_significant_improvement_is_stated_with_its_interval() -> None:
 @pytest.mark.parametrize(
     ("value", "kind", "words"),
     [
-        (0.0018, "inconclusive", "no significant change"),
+        (0.0018, "inconclusive", "no significant improvement"),
         (-0.0018, "inconclusive", "contains zero"),
         (0.00197, "better", "is better"),
-        (-0.00197, "worse", "the final design is worse"),
+        (-0.00197, "worse", "the final design is worse than the start"),
     ],
 )
 def test_the_boundary_of_significance_is_two_sided_95_percent(value: float, kind: str, words: str) -> None:
@@ -83,5 +83,10 @@ def test_warnings_tell_what_spoils_the_headline() -> None:
     violated = replace(BETTER, constraints={"length": ConstraintResult(400.004, 400.0, "mm", False)})
     assert "violates the constraint length: 400.004 mm, limit 400 mm" in warnings(violated, 10)[0]
     assert "no design steps" in warnings(BETTER, 0)[0]
+    noted = replace(BETTER, notes=(Note("a design failed.", 3), Note("it diverged")))
+    assert warnings(noted, 10) == [
+        "Noted during the run: a design failed (3 times).",
+        "Noted during the run: it diverged.",
+    ]
     flipped = replace(BETTER, improvement=Estimate(-0.06271, 0.00094))
     assert inconsistent(flipped) and "does not agree" in warnings(flipped, 10)[0]

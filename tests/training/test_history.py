@@ -47,3 +47,27 @@ def test_numbers_are_read_back_exactly(tmp_path):
     value = 0.1 + 0.2
     History(tmp_path / "h.csv").append({"step": 1.0, "objective": value, "seconds": 1 / 3})
     assert History(tmp_path / "h.csv", keep=1).rows[0] == {"step": 1.0, "objective": value, "seconds": 1 / 3}
+
+
+def test_a_column_that_begins_later_gets_a_place_in_the_header(tmp_path):
+    path = tmp_path / "history.csv"
+    history = History(path)
+    for k, row in enumerate(rows(4), 1):
+        history.append(row | ({"radius": 0.5} if k == 3 else {}))
+    lines = path.read_text().splitlines()
+    assert lines[0].split(",") == ["step", *lines[0].split(",")[1:-1], "radius"] and len(lines) == 5
+    assert [line.count(",") for line in lines] == [lines[0].count(",")] * 5
+    assert [line.split(",")[-1] for line in lines[1:]] == ["", "", "0.5", ""]
+    again = History(path, keep=4)
+    assert again.rows == history.rows and "radius" not in again.rows[3]
+    again.append({"step": 5.0, "objective": 1.0, "x": 0.0, "seconds": 7.5, "gain": 2.0})
+    assert History(path, keep=5).rows[4]["gain"] == 2.0
+
+
+def test_only_a_new_column_makes_the_file_be_written_anew(tmp_path, monkeypatch):
+    history, written = History(tmp_path / "history.csv"), []
+    rewrite = history._rewrite
+    monkeypatch.setattr(history, "_rewrite", lambda: (written.append(len(history.rows)), rewrite()))
+    for k, row in enumerate(rows(6), 1):
+        history.append(row | ({"radius": 0.5} if k >= 5 else {}))
+    assert written == [1, 5]

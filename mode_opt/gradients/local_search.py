@@ -1,0 +1,297 @@
+"""The loop of all methods that learn a model near the present design and descend on it."""
+
+import math
+import time
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mode_opt.design import Design, DesignPoint
+from mode_opt.errors import ConfigurationError, SimulationError
+from mode_opt.events import Events
+from mode_opt.gradients.replay import Batch, Replay
+from mode_opt.gradients.search import Advance, DesignSearch, Pipeline
+from mode_opt.gradients.trust_region import TrustRegion, Verdict
+from mode_opt.objectives import Estimate
+from mode_opt.simulation import Simulator, attempt
+
+GIVE_UP = 5
+"""Batches in a row of which nothing came back, after which the search ends."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How much is simulated before each step.
+
+    The number of simulated events follows from the noise: half as many again after a step whose predicted gain is below
+    its standard error, fewer (but not fewer than at first) after one whose gain is above four of them.
+
+    Attributes:
+        calls: simulated events of the first batch; None is ``100 + 10 d``, at most 500, for objectives that are means,
+            and sixteen times as many for others.
+        most: of any batch, in units of the first one.
+        events: of each design; None is 1 for objectives that are means, and 256 for others.
+        design_cost: of setting up one more design, in simulated events: with ``events: None`` a mean is then
+            estimated from ``√cost`` events of each design instead of one.
+
+    Raises:
+        ConfigurationError: for numbers that are not positive.
+    """
+
+    calls: int | None = None
+    most: float = 16.0
+    events: int | None = None
+    design_cost: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("calls", "most", "events"):
+            value = getattr(self, name)
+            if value is not None and not value >= 1:
+                raise ConfigurationError(f"gradient.sampling.{name}", value, "a number of at least 1, or null")
+        if not 0 <= self.design_cost < math.inf:
+            raise ConfigurationError("gradient.sampling.design_cost", self.design_cost, "events, at least 0")
+
+    def per_design(self, additive: bool) -> int:
+        """Events of each design."""
+        if self.events is not None:
+            return self.events
+        return max(1, round(math.sqrt(self.design_cost))) if additive else 256
+
+    def first(self, additive: bool, d: int) -> int:
+        """Events of the first batch."""
+        if self.calls is not None:
+            return self.calls
+        return min(100 + 10 * d, 500) * (1 if additive else 16)
+
+
+class LocalSearch(DesignSearch):
+    """Sample designs around ψ, simulate, test the last model on them, learn the next, descend on it within its region.
+
+    Simulated events serve three times: they judge the step that led to them (`TrustRegion`), they train the model, and
+    those of all earlier neighbourhoods that are near are used again (`Replay`). While steps bring no significant gain
+    the answer is the average of the iterates, else the present one.
+
+    Args:
+        region: radius of the neighbourhood.
+        sampling: how much is simulated.
+        window: simulated events, nearest to the present design, from which the model is learnt.
+        capacity: simulated events that are kept.
+    """
+
+    def __init__(self, region: TrustRegion, sampling: Sampling, window: int, capacity: int = 200_000) -> None:
+        super().__init__()
+        if window < 20:
+            raise ConfigurationError("gradient.window", window, "at least 20 simulated events")
+        self.region, self.sampling, self.window = region, sampling, window
+        self.replay = Replay(max(capacity, window))
+        self._calls, self._first = 0.0, 0.0  # of the next batch and of the first; 0 before that is known
+        self._pending: dict[str, Any] | None = None
+        self._step: Step | None = None
+        self._plateau: list[Tensor] = []
+        self._lost = 0
+
+    @abstractmethod
+    def learn(self, pipeline: Pipeline, batch: Batch, centre: Tensor, generator: torch.Generator) -> None:
+        """Fit the model to these simulations, nearest first."""
+
+    @abstractmethod
+    def residual(self, pipeline: Pipeline, batch: Batch, generator: torch.Generator) -> Estimate:
+        """Mean over a batch of (simulated − predicted) objective, of a model that has not seen it."""
+
+    @abstractmethod
+    def minimise(self, pipeline: Pipeline, centre: Tensor, generator: torch.Generator) -> tuple[Tensor, Estimate]:
+        """The best ψ in the region around ``centre``, ``1 x d``, and the gain over the centre that it promises."""
+
+    @abstractmethod
+    def value(self, pipeline: Pipeline, psi: Tensor, generator: torch.Generator) -> Estimate:
+        """The model's J at one design."""
+
+    @abstractmethod
+    def gain(self, pipeline: Pipeline, start: Tensor, end: Tensor, generator: torch.Generator) -> Estimate:
+        """The model's ``J(start) − J(end)``."""
+
+    @abstractmethod
+    def part(self, simulator: Simulator) -> Simulator:
+        """What is simulated for a batch: the simulator, or a part of it."""
+
+    def inputs(self, pipeline: Pipeline, phi: DesignPoint, primaries: Events, generator: torch.Generator) -> Events:
+        """What goes into `part`: the primaries, or what earlier parts make of them."""
+        return primaries
+
+    def diagnostics(self) -> dict[str, float]:
+        """Columns about the last fit."""
+        return {}
+
+    @property
+    def untrained(self) -> bool:
+        """Whether there is no model yet."""
+        return self._step is None
+
+    def advance(self, pipeline: Pipeline, generator: torch.Generator) -> Advance:
+        design = pipeline.design
+        self._resume(design)
+        batch, columns, notes = self._simulate(pipeline, generator)
+        if batch is None:
+            return self._nothing(pipeline, columns, notes, generator)
+        verdict = self._judge(pipeline, batch, generator)
+        self.replay.add(batch)
+        centre = design.psi.detach().clone()
+        begin = time.monotonic()
+        self.learn(pipeline, self.replay.near(centre, self.window), centre, generator)
+        if verdict is not None and not verdict.accepted and self._step is not None:
+            back = self.gain(pipeline, centre, self._step.start, generator)
+            centre = self._step.start if back.value > 0 else centre
+        end, promised = self.minimise(pipeline, centre, generator)
+        seconds = time.monotonic() - begin
+        objective = self.value(pipeline, centre, generator)
+        self._settle(end, promised)
+        self._allot(promised)
+        self._step = Step(centre, promised)
+        with torch.no_grad():
+            design.psi.copy_(end)
+        columns |= {"radius": self.region.radius, "surrogate_seconds": seconds, **_gains(promised, verdict)}
+        return Advance(objective, columns | self.diagnostics(), notes)
+
+    def answer(self, design: Design) -> Tensor:
+        if len(self._plateau) > 1:
+            return torch.stack(self._plateau).mean(0)
+        return design.psi.detach().clone()
+
+    def recorded(
+        self, pipeline: Pipeline, designs: int, events: int, generator: torch.Generator
+    ) -> tuple[DesignPoint, Events] | None:
+        self._resume(pipeline.design)
+        if not self.replay.batches:
+            return None
+        near = self.replay.near(pipeline.design.psi, self.window)
+        device = near.psi.device
+        chosen = torch.randint(len(near.psi), (designs,), generator=generator, device=generator.device).to(device)
+        some = near[chosen]
+        count = min(events, some.outputs.count)
+        picked = torch.randperm(some.outputs.count, generator=generator, device=generator.device)[:count].to(device)
+        with torch.no_grad():
+            return some.phi, self.finished(pipeline, some.phi, some.outputs.select(picked), generator)
+
+    def finished(self, pipeline: Pipeline, phi: DesignPoint, outputs: Events, generator: torch.Generator) -> Events:
+        """What later parts make of the outputs of `part`."""
+        return outputs
+
+    def _simulate(
+        self, pipeline: Pipeline, generator: torch.Generator
+    ) -> tuple[Batch | None, dict[str, float], tuple[str, ...]]:
+        """A batch of fresh designs around the present one, which is the first of them."""
+        psi = self._around(pipeline, generator)
+        design, n = pipeline.design, self.sampling.per_design(pipeline.additive)
+        phi = design.point(psi).detach()
+        phi = design.drawn(phi, generator) if design.discrete else phi
+        primaries = pipeline.primaries.sample(len(psi) * n, generator)
+        primaries = primaries._map(lambda tensor: tensor.reshape(len(psi), n, *tensor.shape[2:]))
+        with torch.no_grad():
+            inputs = self.inputs(pipeline, phi, primaries, generator).detach()
+        tried = attempt(self.part(pipeline.simulator), phi, inputs, generator)
+        columns = {"failed_designs": float(tried.failures)}
+        notes = tuple(f"designs that failed: {reason}" for reason in tried.reasons)
+        if tried.events is None:
+            return None, columns, notes
+        good = tried.succeeded.to(psi.device)
+        kept = inputs._map(lambda tensor: tensor[good])
+        return Batch(psi[good], DesignPoint(phi.values[good], phi.layout), kept, tried.events), columns, notes
+
+    def _around(self, pipeline: Pipeline, generator: torch.Generator) -> Tensor:
+        psi, n = pipeline.design.psi.detach(), self.sampling.per_design(pipeline.additive)
+        if self._calls == 0.0:
+            self._calls = self._first = float(self.sampling.first(pipeline.additive, psi.shape[1]))
+        b = max(int(self._calls) // n, 2)
+        unit = 2 * torch.rand(b, psi.shape[1], generator=generator, dtype=psi.dtype, device=psi.device) - 1
+        unit[0] = 0.0
+        return psi + self.region.radius * unit
+
+    def _judge(self, pipeline: Pipeline, batch: Batch, generator: torch.Generator) -> Verdict | None:
+        self._lost = 0
+        if self._step is None:
+            return None
+        residual = self.residual(pipeline, batch, generator)
+        if not math.isfinite(residual.value + residual.standard_error):
+            self.region.scale(TrustRegion.SHRINK)
+            return None
+        return self.region.judge(self._step.promised, residual)
+
+    def _nothing(
+        self, pipeline: Pipeline, columns: dict[str, float], notes: tuple[str, ...], generator: torch.Generator
+    ) -> Advance:
+        """All designs failed: back to where the last step began, and closer to it."""
+        self._lost += 1
+        if self._lost >= GIVE_UP or self._step is None:
+            raise SimulationError(f"no design near the present one can be simulated ({'; '.join(notes)})")
+        with torch.no_grad():
+            pipeline.design.psi.copy_(self._step.start)
+        self.region.scale(0.5)
+        objective = self.value(pipeline, self._step.start, generator)
+        return Advance(objective, columns | {"radius": self.region.radius, "accepted": 0.0}, notes)
+
+    def _settle(self, end: Tensor, promised: Estimate) -> None:
+        """Average the iterates for as long as no step is significant."""
+        if promised.value > 2 * promised.standard_error:
+            self._plateau = []
+        self._plateau = [*self._plateau, end.clone()][-50:]
+
+    def _allot(self, promised: Estimate) -> None:
+        """The number of events of the next batch."""
+        gain, error = promised.value, promised.standard_error
+        factor = 1.5 if gain < error else 0.7 if gain > 4 * error else 1.0
+        self._calls = min(max(self._calls * factor, self._first), self.sampling.most * self._first)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        step = self._step
+        return {
+            "replay": self.replay.state(),
+            "region": self.region.state(),
+            "calls": self._calls,
+            "first": self._first,
+            "plateau": list(self._plateau),
+            "lost": self._lost,
+            "model": self.model_state(),
+            "start": None if step is None else step.start,
+            "promised": None if step is None else [step.promised.value, step.promised.standard_error],
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self._pending = state  # the layout of its designs is known when the design is
+
+    def _resume(self, design: Design) -> None:
+        """Take over a loaded state."""
+        state, self._pending = self._pending, None
+        if state is None:
+            return
+        self.replay.load(state["replay"], design.layout)
+        self.region.load(state["region"])
+        self._calls, self._first, self._lost = state["calls"], state["first"], state["lost"]
+        self._plateau = list(state["plateau"])
+        self._step = None if state["start"] is None else Step(state["start"], Estimate(*state["promised"]))
+        self.restore(state["model"])
+
+    def model_state(self) -> dict[str, Any]:
+        """What the model needs to continue, if not all of it is in parameters and buffers."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `model_state` gave."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that has been taken: where it began, and what gain it promised."""
+
+    start: Tensor
+    promised: Estimate
+
+
+def _gains(promised: Estimate, verdict: Verdict | None) -> dict[str, float]:
+    columns = {"predicted_gain": promised.value, "predicted_gain_standard_error": promised.standard_error}
+    if verdict is not None:
+        columns |= {"actual_gain": verdict.actual.value, "actual_gain_standard_error": verdict.actual.standard_error}
+        columns |= {"accepted": float(verdict.accepted), "pull": verdict.pull}
+    return columns

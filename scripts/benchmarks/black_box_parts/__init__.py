@@ -1,0 +1,1 @@
+"""Parts of black_box.py and dimension.py."""
