@@ -7,6 +7,9 @@ from mode_opt.gradients.control_variate import ControlVariate
 from mode_opt.gradients.evolution_strategies import EvolutionStrategies
 from mode_opt.gradients.finite_differences import FiniteDifferences
 from mode_opt.gradients.lineage_credit import LineageCredit
+from mode_opt.gradients.local_regression import LocalRegression
+from mode_opt.gradients.local_search import LocalSearch, Sampling
+from mode_opt.gradients.local_surrogate import Descent, LocalSurrogate
 from mode_opt.gradients.measure_valued import MeasureValued
 from mode_opt.gradients.pathwise import Pathwise
 from mode_opt.gradients.pruned_alternative import PrunedAlternative
@@ -22,16 +25,21 @@ __all__ = [
     "Automatic",
     "BoundaryTerms",
     "ControlVariate",
+    "Descent",
     "DesignSearch",
     "EvolutionStrategies",
     "FiniteDifferences",
     "GradientEstimator",
     "LineageCredit",
+    "LocalRegression",
+    "LocalSearch",
+    "LocalSurrogate",
     "MeasureValued",
     "Pathwise",
     "Pipeline",
     "PrunedAlternative",
     "Relaxed",
+    "Sampling",
     "Score",
     "ScoreFunction",
     "SimultaneousPerturbation",

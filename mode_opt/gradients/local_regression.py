@@ -46,8 +46,8 @@ class LocalRegression(LocalSearch):
 
     def __init__(
         self,
-        radius: float = 0.25,
-        largest_radius: float = 1.0,
+        radius: float = 0.4,
+        largest_radius: float = 0.6,
         sampling: Sampling | None = None,
         window: int = 8000,
         inducing: int = 800,

@@ -121,6 +121,9 @@ class LocalSearch(DesignSearch):
         """What goes into `part`: the primaries, or what earlier parts make of them."""
         return primaries
 
+    def charge(self, simulator: Simulator, events: int) -> None:
+        """Count simulated events that `part` has not counted itself."""
+
     def diagnostics(self) -> dict[str, float]:
         """Columns about the last fit."""
         return {}
@@ -133,7 +136,7 @@ class LocalSearch(DesignSearch):
     def advance(self, pipeline: Pipeline, generator: torch.Generator) -> Advance:
         design = pipeline.design
         self._resume(design)
-        batch, columns, notes = self._simulate(pipeline, generator)
+        batch, columns, notes = self.simulated(pipeline, generator)
         if batch is None:
             return self._nothing(pipeline, columns, notes, generator)
         verdict = self._judge(pipeline, batch, generator)
@@ -179,7 +182,7 @@ class LocalSearch(DesignSearch):
         """What later parts make of the outputs of `part`."""
         return outputs
 
-    def _simulate(
+    def simulated(
         self, pipeline: Pipeline, generator: torch.Generator
     ) -> tuple[Batch | None, dict[str, float], tuple[str, ...]]:
         """A batch of fresh designs around the present one, which is the first of them."""
@@ -192,6 +195,7 @@ class LocalSearch(DesignSearch):
         with torch.no_grad():
             inputs = self.inputs(pipeline, phi, primaries, generator).detach()
         tried = attempt(self.part(pipeline.simulator), phi, inputs, generator)
+        self.charge(pipeline.simulator, len(psi) * n)
         columns = {"failed_designs": float(tried.failures)}
         notes = tuple(f"designs that failed: {reason}" for reason in tried.reasons)
         if tried.events is None:

@@ -118,7 +118,7 @@ def diffusion(
     def model(k: int, c: int) -> ConditionalModel:
         return Denoising(k, c, hidden, turns)
 
-    default = replace(TRAINING, steps=400, learning_rate=1e-2, batch=512, check_every=30, patience=8)
+    default = replace(TRAINING, steps=500, batch=512, check_every=30, patience=8)
     return _neighbourhood(phi, primaries, events, model, trend, _settings(default, training))
 
 

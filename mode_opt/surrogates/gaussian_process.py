@@ -10,6 +10,8 @@ from torch import Tensor
 from mode_opt.errors import NonFiniteError, ShapeError
 
 JITTER = 1e-6
+TINY = 1e-12
+"""Keeps the derivative of a standard deviation of 0 finite."""
 
 
 @dataclass(frozen=True)
@@ -250,12 +252,11 @@ def _evidence(data: Data, kernel: Kernel, noise: Tensor) -> Tensor:
     return -0.5 * misfit - root.diagonal().log().sum() - gram.diagonal().log().sum()
 
 
-def _unexplained(kernel: Kernel, data: Data, cross: Tensor, prior: Tensor) -> Tensor:
-    """``n``, prior variance of each value that the inducing points leave open."""
-    known = kernel.known_amplitude**2 * (data.rows.known.shape[1] > 0)
-    full = known + kernel.amplitude**2 * (1 + kernel.coupling**2 * (data.rows.known.shape[1] > 0))
-    half = torch.linalg.solve_triangular(torch.linalg.cholesky(prior), cross.T, upper=False)
-    return (full - (half**2).sum(0)).clamp_min(0.0)
+def _full(kernel: Kernel, rows: Rows) -> Tensor:
+    """``n``, prior variance of single values."""
+    known = 1.0 if rows.known.shape[1] else 0.0
+    value = known * kernel.known_amplitude**2 + kernel.amplitude**2 * (1 + known * kernel.coupling**2)
+    return value.expand(len(rows.psi))
 
 
 @final
@@ -273,18 +274,17 @@ class Posterior:
         self.kernel = kernel = _kernel(parameters)
         noise = _noise(parameters, data) + JITTER
         self.points = data.rows[inducing]
-        prior = kernel(self.points, self.points) + JITTER * torch.eye(len(inducing), dtype=torch.float64)
-        cross = kernel(data.rows, self.points)
-        noise = noise + _unexplained(kernel, data, cross, prior)
-        weight = 1 / noise
-        # One linear model: m coefficients with prior precision `prior`, and those of h with none.
-        features = torch.cat([cross, data.means], 1)
-        precision = features.T @ (weight[:, None] * features)
+        within = kernel(self.points, self.points)
+        self.whitening = torch.linalg.cholesky(within + JITTER * torch.eye(len(inducing), dtype=torch.float64))
+        explained = self._white(kernel(data.rows, self.points))
+        noise = noise + (_full(kernel, data.rows) - (explained**2).sum(1)).clamp_min(0.0)
+        # One linear model: m coefficients with prior precision 1, and those of h with next to none.
+        features = torch.cat([explained, data.means], 1)
+        precision = features.T @ (features / noise[:, None])
         m = len(inducing)
-        precision[:m, :m] += prior
-        precision += 1e-8 * precision.diagonal().mean() * torch.eye(len(precision), dtype=torch.float64)
+        precision += torch.diag(torch.cat([torch.ones(m), torch.full((data.means.shape[1],), 1e-6)]).double())
         self.root = torch.linalg.cholesky(precision)
-        right = features.T @ (weight * data.values)
+        right = features.T @ (data.values / noise)
         self.coefficients = torch.cholesky_solve(right[:, None], self.root)[:, 0]
         self.mean_known = kernel.of_known(self.points.known, data.rows.known).mean(1)
 
@@ -292,39 +292,39 @@ class Posterior:
         """Mean and variance of single values, noise included, at designs ``b x d`` with known inputs ``b x k``."""
         rows = self.data.rows_of(psi, known)
         fresh = Data(rows, torch.zeros(len(psi), dtype=torch.float64), None, self.data.scales)
-        features = torch.cat([self.kernel(rows, self.points), fresh.means], 1)
-        half = torch.linalg.solve_triangular(self.root, features.T, upper=False)
-        variance = (half**2).sum(0) + _noise(self.parameters, fresh) * (self.data.variance is None) + JITTER
+        explained = self._white(self.kernel(rows, self.points))
+        features = torch.cat([explained, fresh.means], 1)
+        variance = self._variance(features) + (_full(self.kernel, rows) - (explained**2).sum(1)).clamp_min(0.0)
+        variance = variance + _noise(self.parameters, fresh) * (self.data.variance is None) + JITTER
         return features @ self.coefficients * self.data.scale + self.data.shift, variance * self.data.scale**2
 
-    def _features(self, psi: Tensor) -> Tensor:
-        """``b x m``: covariance of J at designs with the inducing values, averaged over the known inputs."""
-        of_design = self.kernel.of_design(psi.double().cpu(), self.points.psi)
-        return of_design * (1 + self.kernel.coupling**2 * self.mean_known)
+    def _white(self, covariance: Tensor) -> Tensor:
+        """``b x m`` covariances with the inducing values to features with independent coefficients."""
+        return torch.linalg.solve_triangular(self.whitening, covariance.T, upper=False).T
 
-    def _constant(self) -> Tensor:
-        """What does not depend on the design, of the mean over the known inputs."""
-        m = len(self.points.psi)
-        constant = self.kernel.known_amplitude**2 * self.mean_known @ self.coefficients[:m]
-        return constant + self.data.means.mean(0) @ self.coefficients[m:]
+    def _variance(self, features: Tensor) -> Tensor:
+        """Posterior variance of ``features · coefficients``."""
+        return (torch.linalg.solve_triangular(self.root, features.T, upper=False) ** 2).sum(0)
+
+    def _features(self, psi: Tensor) -> Tensor:
+        """``b x m + h``: features of J at designs, averaged over the known inputs."""
+        of_design = self.kernel.of_design(psi.double().cpu(), self.points.psi)
+        coupled = of_design * (1 + self.kernel.coupling**2 * self.mean_known)
+        white = self._white(coupled + self.kernel.known_amplitude**2 * self.mean_known)
+        return torch.cat([white, self.data.means.mean(0).expand(len(psi), -1)], 1)
 
     def mean(self, psi: Tensor) -> Tensor:
         """Expected ``J``, ``b`` for ``b x d``; differentiable."""
-        value = self._features(psi) @ self.coefficients[: len(self.points.psi)] + self._constant()
-        return value * self.data.scale + self.data.shift
+        return self._features(psi) @ self.coefficients * self.data.scale + self.data.shift
 
     def difference_error(self, a: Tensor, b: Tensor) -> Tensor:
         """Standard deviation of ``J(a) − J(b)``, each ``b x d``, under the posterior."""
         difference = self._features(a) - self._features(b)
-        padded = torch.cat([difference, difference.new_zeros(len(difference), self.data.means.shape[1])], 1)
-        half = torch.linalg.solve_triangular(self.root, padded.T, upper=False)
-        return ((half**2).sum(0) + 1e-12).sqrt() * self.data.scale
+        squares = ((a - b).double().cpu() ** 2).sum(1)
+        prior = -2 * self.kernel.amplitude**2 * torch.expm1(-0.5 * squares / self.kernel.reach**2)
+        open_part = (prior - (difference**2).sum(1)).clamp_min(0.0)
+        return (self._variance(difference) + open_part + TINY).sqrt() * self.data.scale
 
     def value_error(self, psi: Tensor) -> Tensor:
         """Standard deviation of ``J`` itself, ``b`` for ``b x d``."""
-        rows = torch.cat([self._features(psi), self.data.means.mean(0).expand(len(psi), -1)], 1)
-        m = len(self.points.psi)
-        known = self.kernel.known_amplitude**2 * self.mean_known
-        rows = torch.cat([rows[:, :m] + known, rows[:, m:]], 1)
-        half = torch.linalg.solve_triangular(self.root, rows.T, upper=False)
-        return ((half**2).sum(0) + 1e-12).sqrt() * self.data.scale
+        return (self._variance(self._features(psi)) + TINY).sqrt() * self.data.scale
