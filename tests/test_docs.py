@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hydra.utils import get_object
 
 from mode_opt.cli import main
 from mode_opt.cli.build import detector_of, experiment_of, settings_of
 from mode_opt.cli.compose import built, composed
+from mode_opt.cli.estimators import any_search
 from mode_opt.design import Design
 from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Experiment
@@ -220,7 +222,7 @@ def test_estimators(folder, capfd):
     described = {
         row[0].strip("`"): yaml.safe_load(f"{{{','.join(re.findall('`([^`]*: [^`]*)`', row[3]))}}}") for row in rows
     }
-    searches = {name for name, node in files.items() if node["_target_"].startswith("mode_opt.search.")}
+    searches = {name for name, node in files.items() if any_search(get_object(node["_target_"]))}
     assert set(described) == set(files) - {"auto"} - searches
     for name, expected in described.items():
         assert {key: value for key, value in files[name].items() if key != "_target_"} == expected, name

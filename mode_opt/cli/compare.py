@@ -15,7 +15,7 @@ from rich.table import Table as Grid
 from mode_opt.cli import optimise
 from mode_opt.cli.build import detector_of, settings_of
 from mode_opt.cli.compose import launched, overridden, saved
-from mode_opt.cli.estimators import any_search, nodes
+from mode_opt.cli.estimators import any_search, chosen, nodes
 from mode_opt.errors import ConfigurationError, DataError
 from mode_opt.report.comparison_figure import write_comparison
 from mode_opt.training.run_directory import write_json, write_rows
@@ -94,8 +94,8 @@ def plan(configuration: DictConfig, directory: Path) -> list[Run]:
     for name, node in estimators.items():
         for seed in seeds:
             run = Run(name, seed, f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', name)}/seed_{seed}")
-            content: dict[str, Any] = {str(k): v for k, v in configuration.items() if k not in ("gradients", "seeds")}
-            single = OmegaConf.create({**content, "gradient": node, "seed": seed})
+            single = chosen(configuration, node)
+            single.seed = seed
             folder = directory / run.directory / ".hydra"
             folder.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(single, folder / "config.yaml")

@@ -13,6 +13,8 @@ from mode_opt.gradients import DesignSearch, GradientEstimator
 
 ALIAS = "auto"
 """Stands for one of the others, and is therefore not compared unless it is asked for."""
+GROUPS = ("surrogate",)
+"""Options whose value may be the name of a file of the group of that name."""
 
 
 def pure_search(kind: Any) -> bool:
@@ -53,6 +55,12 @@ def nodes(configuration: DictConfig, unless_asked: Callable[[Any], bool]) -> dic
     return found
 
 
+def chosen(configuration: DictConfig, node: DictConfig) -> DictConfig:
+    """The configuration of a single run with this method, which may refer to other keys of it (``${surrogate}``)."""
+    content: dict[str, Any] = {str(k): v for k, v in configuration.items() if k not in ("gradients", "seeds")}
+    return OmegaConf.create({**content, "gradient": node})
+
+
 def _class(node: DictConfig) -> Any:
     """What a node builds; None if it cannot be imported, which is reported where it is built."""
     try:
@@ -67,8 +75,9 @@ def _entry(entry: Any) -> tuple[str, DictConfig]:
     if not isinstance(entry, Mapping) or len(entry) != 1 or not isinstance(next(iter(entry.values())), Mapping):
         raise ConfigurationError("gradients", str(entry), "names, or {name: {option: value}}")
     ((name, options),) = entry.items()
-    node = OmegaConf.merge(option("gradient", str(name)), options)
+    files = {key: option(key, value) for key, value in options.items() if key in GROUPS and isinstance(value, str)}
+    node = OmegaConf.merge(option("gradient", str(name)), {**options, **files})
     if not isinstance(node, DictConfig):
         raise ConfigurationError("gradients", str(entry), "names, or {name: {option: value}}")
-    words = ",".join(f"{key}={value}" for key, value in options.items())
+    words = ",".join(str(value) if key in files else f"{key}={value}" for key, value in options.items())
     return f"{name}({words})" if words else str(name), node

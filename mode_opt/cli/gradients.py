@@ -13,7 +13,7 @@ from torch import nn
 
 from mode_opt.cli.build import detector_of, experiment_of, settings_of
 from mode_opt.cli.compose import built, launched
-from mode_opt.cli.estimators import nodes, pure_search
+from mode_opt.cli.estimators import any_search, chosen, nodes, pure_search
 from mode_opt.cli.optimise import quiet_lightning
 from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Alternation, Detector, Diagnosis, DiagnosisEffort, Experiment, Optimisers, diagnose
@@ -53,7 +53,8 @@ def run(configuration: DictConfig, directory: Path) -> Diagnosis:
     events = _whole(configuration, "events", 2)
     reference = configuration.reference
     effort = DiagnosisEffort(configuration.batches, reference.batches, reference.step, configuration.seconds)
-    estimators, unfit = _estimators(nodes(configuration, pure_search))
+    asked = nodes(configuration, any_search)
+    estimators, unfit = _estimators({name: chosen(configuration, node).gradient for name, node in asked.items()})
     configuration.gradient = None
     detector = detector_of(configuration)
     with quiet_lightning(), Progress({}, bool(configuration.quiet)) as progress:

@@ -124,8 +124,8 @@ def _summary(result: Result, progress: Progress) -> None:
     for name, entry in result.content["design"].items():
         values = [entry["initial"], entry["final"]]
         first, last = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
-        if len(first) < 40:
-            progress.say(f"  {name}: {first} -> {last} {entry['unit'] or ''}".rstrip())
+        change = f"{first} -> {last} {entry['unit'] or ''}".rstrip()
+        progress.say(f"  {name}: {change if len(first) < 40 else f'{len(values[1])} values, see the report'}")
     for name, entry in result.content["objective"].items():
         if isinstance(entry, dict):
             progress.say(f"  objective, {name}: {entry['value']:.5g} ± {entry['standard_error']:.2g}")

@@ -12,12 +12,12 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mode_opt.design import DesignPoint
-from mode_opt.errors import ConfigurationError, NonFiniteError
+from mode_opt.errors import ConfigurationError, NonFiniteError, SimulationError
 from mode_opt.events import Events
 from mode_opt.experiment.experiment import Experiment
 from mode_opt.gradients import DesignSearch
 from mode_opt.objectives import Estimate, jackknife
-from mode_opt.simulation import stream
+from mode_opt.simulation import Promise, attempt, stream
 
 BAND_GROUPS = 8
 """Groups of the jackknife behind the error of each step: enough for the band of a figure, and cheap."""
@@ -43,6 +43,8 @@ class Effort:
         radius: of that neighbourhood, relative to the range of the parameters.
         check_every: design steps between validations and checkpoints.
         validation_events: events of a validation, always the same primaries.
+        validation_share: part of the simulator calls of a search (`DesignSearch`) that its validations may take; one
+            that would take more is left out.
         memory: reconstruction steps over which its weights are averaged (exponentially).
         multiplier_every: design steps between updates of the multipliers of nonlinear constraints.
         clip: largest norm of a gradient, for both optimisers.
@@ -59,6 +61,7 @@ class Effort:
     radius: float = 0.15
     check_every: int = 10
     validation_events: int = 4096
+    validation_share: float = 0.1
     memory: int = 50
     multiplier_every: int = 20
     clip: float = 10.0
@@ -66,7 +69,7 @@ class Effort:
     def __post_init__(self) -> None:
         for key, value in vars(self).items():
             lowest = 0 if key in ("warm_up", "reconstruction_steps") else 1e-9
-            kinds = int | float if key in ("radius", "clip") else int
+            kinds = int | float if key in ("radius", "clip", "validation_share") else int
             if isinstance(value, bool) or not isinstance(value, kinds) or not value >= lowest:
                 what = "number" if kinds is not int else "whole number"
                 raise ConfigurationError(f"effort.{key}", value, f"a positive {what}")
@@ -173,7 +176,7 @@ class Alternation(nn.Module):
     def validate(self) -> Estimate:
         """The objective of the averaged design on events that nothing is trained on, the same primaries each time."""
         generator = stream(self.average.device, self.seed, "validation")
-        phi = self.design
+        phi = self.experiment.design.buildable(self.design) if self._decided else self.design
         events = self.experiment.simulate(phi, self.effort.validation_events, generator)
         with torch.no_grad():
             belief = self.reconstruction(events, phi)
@@ -192,6 +195,11 @@ class Alternation(nn.Module):
         return gradient if isinstance(gradient, DesignSearch) else None
 
     @property
+    def _decided(self) -> bool:
+        """Whether the simulator is to be asked for designs that could be built only."""
+        return self._search is not None and self.experiment.design.discrete
+
+    @property
     def _trainable(self) -> bool:
         """Whether the reconstruction has anything to learn."""
         return any(parameter.requires_grad for parameter in self.experiment.reconstruction.parameters())
@@ -201,7 +209,7 @@ class Alternation(nn.Module):
 
     def _reconstruction_step(self, optimiser: Optimizer, backward: Backward, *labels: str | int) -> float:
         generator = self._stream(*labels)
-        experiment, effort = self.experiment, self.effort
+        experiment = self.experiment
         loss = experiment.surprise(*self._material(generator))
         value, _ = self._descend(optimiser, backward, loss, "reconstruction loss", labels)
         self.reconstruction.update_parameters(experiment.reconstruction)
@@ -216,7 +224,14 @@ class Alternation(nn.Module):
             if kept is not None:
                 return kept[1], kept[0]
         phi = experiment.design.nearby(effort.designs, effort.radius, generator)
-        return experiment.simulate(phi, effort.events_per_design, generator), phi
+        phi = experiment.design.drawn(phi, generator) if self._decided else phi
+        if self._search is None and experiment.simulator.promise > Promise.BLACK_BOX:
+            return experiment.simulate(phi, effort.events_per_design, generator), phi
+        primaries = experiment.primaries.sample(effort.events_per_design, generator)
+        tried = attempt(experiment.simulator, phi, primaries, generator)
+        if tried.events is None:
+            raise SimulationError(f"no design near the present one can be simulated ({'; '.join(tried.reasons)})")
+        return tried.events, DesignPoint(phi.values[tried.succeeded.to(phi.values.device)], phi.layout)
 
     def _move(
         self, optimiser: Optimizer, backward: Backward, index: int
@@ -271,4 +286,6 @@ class Alternation(nn.Module):
             for name, constraint in experiment.design.constraints_at(phi).items():
                 columns[f"constraint/{name}"] = constraint.value
         columns |= {f"multiplier/{name}": value for name, value in experiment.lagrangian.by_name().items()}
-        return columns | further | {"simulator_calls": float(experiment.simulator_calls)}
+        columns["simulator_calls"] = float(experiment.simulator_calls)
+        # A parameter of the design may be called radius: its column stays its own.
+        return columns | {f"search/{name}" if name in columns else name: value for name, value in further.items()}

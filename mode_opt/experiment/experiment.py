@@ -77,7 +77,9 @@ class Experiment(nn.Module):
             self.reconstruction = reconstruction
         else:
             self._factory = reconstruction
-            self.reconstruction = self.fresh_reconstruction(design().detach())
+            # A search asks its simulator for designs that could be built, and for no others.
+            decided = design.discrete and isinstance(self.gradient, DesignSearch)
+            self.reconstruction = self.fresh_reconstruction((design.buildable() if decided else design()).detach())
 
     @classmethod
     def of(

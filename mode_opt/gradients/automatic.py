@@ -10,8 +10,10 @@ from mode_opt.events import Events
 from mode_opt.gradients.base import GradientEstimator, Score
 from mode_opt.gradients.finite_differences import FiniteDifferences
 from mode_opt.gradients.pathwise import Pathwise
+from mode_opt.gradients.pruned_alternative import PrunedAlternative
 from mode_opt.gradients.score_function import ScoreFunction
-from mode_opt.simulation import Promise, Simulator
+from mode_opt.simulation import Program, Promise, Simulator
+from mode_opt.simulation.running import parts
 
 
 @final
@@ -40,3 +42,15 @@ class Automatic(GradientEstimator):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         return self.choose(simulator).loss(simulator, design, primaries, score, generator)
+
+
+def quietest(simulator: Simulator) -> GradientEstimator:
+    """The unbiased estimator with the least noise an event, for a simulator whose calls cost nothing.
+
+    As `Automatic`, but `PrunedAlternative` wherever all random choices can be taken over: the counter of a chain has
+    then a hundredth of the variance of score functions, and with the same seed hardly any noise between designs.
+    """
+    stochastic = [part for part in parts(simulator) if part.promise == Promise.STOCHASTIC]
+    if simulator.promise == Promise.STOCHASTIC and all(isinstance(part, Program) for part in stochastic):
+        return PrunedAlternative()
+    return Automatic().choose(simulator)

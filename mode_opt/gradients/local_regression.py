@@ -20,6 +20,8 @@ from mode_opt.surrogates.gaussian_process import GaussianProcess, Posterior
 
 MOST_KNOWN = 20
 """Numbers of the primaries that the regression is given; with more of them it learns from the design alone."""
+RESOLVED = 0.8
+"""Largest radius in length scales of the process."""
 STARTS = 4
 """Random points of the region from which the minimum of the model is looked for, besides the centre."""
 
@@ -32,8 +34,8 @@ class LocalRegression(LocalSearch):
     and its primaries are given to the regression, which learns how they act and how noisy each event is
     (`GaussianProcess`). For other objectives a design's events give one value, with its jackknife error.
 
-    The next ψ minimises ``m(ψ') + κ σ(ψ, ψ')`` within the trust region, where m is the posterior mean and σ the standard
-    deviation of ``J(ψ') − J(ψ)``: a gain that the model is not sure of counts less.
+    The next ψ minimises ``m(ψ') + κ σ(ψ, ψ')`` within the trust region, where m is the posterior mean and σ the
+    standard deviation of ``J(ψ') − J(ψ)``: a gain that the model is not sure of counts less.
 
     Args:
         radius: of the first neighbourhood, in ψ.
@@ -51,7 +53,7 @@ class LocalRegression(LocalSearch):
         sampling: Sampling | None = None,
         window: int = 8000,
         inducing: int = 800,
-        caution: float = 0.5,
+        caution: float = 0.1,
     ) -> None:
         region = TrustRegion(radius, min(0.01, radius), max(largest_radius, radius))
         super().__init__(region, sampling or Sampling(), window)
@@ -63,15 +65,19 @@ class LocalRegression(LocalSearch):
         return simulator
 
     def _model(self, pipeline: Pipeline, generator: torch.Generator) -> Posterior:
-        """The present posterior; after a resume it is learnt again from what was kept."""
+        """The present posterior."""
         if self._posterior is None:
             raise NonFiniteError("LocalRegression: asked before anything was learnt")
         return self._posterior
 
-    def learn(self, pipeline: Pipeline, batch: Batch, centre: Tensor, generator: torch.Generator) -> None:
+    def learn(self, pipeline: Pipeline, batch: Batch, centre: Tensor, generator: torch.Generator) -> tuple[str, ...]:
         values, variance = _values(pipeline, batch)
         known = self._known(pipeline, batch)
         self._posterior = self.process.fit(batch.psi, known, values, generator, variance, centre[0])
+        # A wider neighbourhood than the learnt length scale resolves would blur the minimum.
+        widest = RESOLVED * float(self._posterior.kernel.reach)
+        self.region.scale(min(1.0, widest / self.region.radius))
+        return ()
 
     def residual(self, pipeline: Pipeline, batch: Batch, generator: torch.Generator) -> Estimate:
         posterior = self._model(pipeline, generator)
@@ -102,7 +108,7 @@ class LocalRegression(LocalSearch):
         # Designs are drawn in a box; its corners, in many dimensions, are farther out than any of them.
         limit, length = 1.2 * radius * math.sqrt(len(start) / 3), float((best - start).norm())
         end = (start + (best - start) * min(1.0, limit / max(length, 1e-12)))[None]
-        return end.to(centre), self._gain(posterior, start[None], end)
+        return end.to(centre), self._gain(pipeline, posterior, start[None], end)
 
     def value(self, pipeline: Pipeline, psi: Tensor, generator: torch.Generator) -> Estimate:
         posterior = self._model(pipeline, generator)
@@ -110,13 +116,15 @@ class LocalRegression(LocalSearch):
             return Estimate(float(posterior.mean(psi)[0]), float(posterior.value_error(psi)[0]))
 
     def gain(self, pipeline: Pipeline, start: Tensor, end: Tensor, generator: torch.Generator) -> Estimate:
-        return self._gain(self._model(pipeline, generator), start, end)
+        return self._gain(pipeline, self._model(pipeline, generator), start, end)
 
     def model_state(self) -> dict[str, Any]:
-        return {"process": self.process.state()}
+        posterior = None if self._posterior is None else self._posterior.state()
+        return {"process": self.process.state(), "posterior": posterior}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.process.load(state["process"])
+        self._posterior = None if state["posterior"] is None else Posterior.of(state["posterior"])
 
     def diagnostics(self) -> dict[str, float]:
         reach = self.process.parameters.get("reach")
@@ -124,12 +132,15 @@ class LocalRegression(LocalSearch):
 
     @staticmethod
     def _penalty(pipeline: Pipeline, point: Tensor) -> Tensor:
+        """Of one design, exactly."""
         return pipeline.penalty(pipeline.design.point(point.to(pipeline.design.psi))).sum().double().cpu()
 
-    @staticmethod
-    def _gain(posterior: Posterior, start: Tensor, end: Tensor) -> Estimate:
+    @classmethod
+    def _gain(cls, pipeline: Pipeline, posterior: Posterior, start: Tensor, end: Tensor) -> Estimate:
+        """Of objective and penalty."""
         with torch.no_grad():
             gain = posterior.mean(start)[0] - posterior.mean(end)[0]
+            gain = gain + cls._penalty(pipeline, start) - cls._penalty(pipeline, end)
             return Estimate(float(gain), float(posterior.difference_error(start, end)[0]))
 
     @staticmethod

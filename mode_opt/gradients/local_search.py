@@ -71,8 +71,8 @@ class LocalSearch(DesignSearch):
     """Sample designs around ψ, simulate, test the last model on them, learn the next, descend on it within its region.
 
     Simulated events serve three times: they judge the step that led to them (`TrustRegion`), they train the model, and
-    those of all earlier neighbourhoods that are near are used again (`Replay`). While steps bring no significant gain
-    the answer is the average of the iterates, else the present one.
+    those of all earlier neighbourhoods that are near are used again (`Replay`). The answer is the average of the later
+    half of the iterates since the last significant gain.
 
     Args:
         region: radius of the neighbourhood.
@@ -94,8 +94,8 @@ class LocalSearch(DesignSearch):
         self._lost = 0
 
     @abstractmethod
-    def learn(self, pipeline: Pipeline, batch: Batch, centre: Tensor, generator: torch.Generator) -> None:
-        """Fit the model to these simulations, nearest first."""
+    def learn(self, pipeline: Pipeline, batch: Batch, centre: Tensor, generator: torch.Generator) -> tuple[str, ...]:
+        """Fit the model to these simulations, nearest first; returns what a user should know of the fit."""
 
     @abstractmethod
     def residual(self, pipeline: Pipeline, batch: Batch, generator: torch.Generator) -> Estimate:
@@ -107,11 +107,11 @@ class LocalSearch(DesignSearch):
 
     @abstractmethod
     def value(self, pipeline: Pipeline, psi: Tensor, generator: torch.Generator) -> Estimate:
-        """The model's J at one design."""
+        """The model's J at one design, without penalty."""
 
     @abstractmethod
     def gain(self, pipeline: Pipeline, start: Tensor, end: Tensor, generator: torch.Generator) -> Estimate:
-        """The model's ``J(start) − J(end)``."""
+        """The model's ``J(start) − J(end)``, penalties included."""
 
     @abstractmethod
     def part(self, simulator: Simulator) -> Simulator:
@@ -133,6 +133,14 @@ class LocalSearch(DesignSearch):
         """Whether there is no model yet."""
         return self._step is None
 
+    def prepare(self, pipeline: Pipeline, generator: torch.Generator) -> None:
+        """A first batch for the reconstruction, if there may be one: its warm-up then simulates nothing."""
+        self._resume(pipeline.design)
+        if not pipeline.additive and not self.replay.batches:
+            batch, _, _ = self.simulated(pipeline, generator)
+            if batch is not None:
+                self.replay.add(batch)
+
     def advance(self, pipeline: Pipeline, generator: torch.Generator) -> Advance:
         design = pipeline.design
         self._resume(design)
@@ -143,7 +151,7 @@ class LocalSearch(DesignSearch):
         self.replay.add(batch)
         centre = design.psi.detach().clone()
         begin = time.monotonic()
-        self.learn(pipeline, self.replay.near(centre, self.window), centre, generator)
+        notes += self.learn(pipeline, self.replay.near(centre, self.window), centre, generator)
         if verdict is not None and not verdict.accepted and self._step is not None:
             back = self.gain(pipeline, centre, self._step.start, generator)
             centre = self._step.start if back.value > 0 else centre
@@ -159,9 +167,8 @@ class LocalSearch(DesignSearch):
         return Advance(objective, columns | self.diagnostics(), notes)
 
     def answer(self, design: Design) -> Tensor:
-        if len(self._plateau) > 1:
-            return torch.stack(self._plateau).mean(0)
-        return design.psi.detach().clone()
+        late = self._plateau[len(self._plateau) // 2 :]  # the first of them are still on their way
+        return torch.stack(late).mean(0) if late else design.psi.detach().clone()
 
     def recorded(
         self, pipeline: Pipeline, designs: int, events: int, generator: torch.Generator
@@ -245,7 +252,7 @@ class LocalSearch(DesignSearch):
     def _allot(self, promised: Estimate) -> None:
         """The number of events of the next batch."""
         gain, error = promised.value, promised.standard_error
-        factor = 1.5 if gain < error else 0.7 if gain > 4 * error else 1.0
+        factor = 1.25 if gain < error else 0.7 if gain > 4 * error else 1.0
         self._calls = min(max(self._calls * factor, self._first), self.sampling.most * self._first)
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -270,7 +277,8 @@ class LocalSearch(DesignSearch):
         state, self._pending = self._pending, None
         if state is None:
             return
-        self.replay.load(state["replay"], design.layout)
+        layout = design.buildable().layout if design.discrete else design.layout  # that of `simulated`
+        self.replay.load(state["replay"], layout)
         self.region.load(state["region"])
         self._calls, self._first, self._lost = state["calls"], state["first"], state["lost"]
         self._plateau = list(state["plateau"])

@@ -1,28 +1,30 @@
 """Local generative surrogates: a differentiable copy of the black box near the present design."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast, final
+from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mode_opt.design import Design, DesignPoint
 from mode_opt.errors import ConfigurationError, NonFiniteError
 from mode_opt.events import Events
-from mode_opt.gradients.automatic import Automatic
+from mode_opt.gradients.automatic import quietest
 from mode_opt.gradients.base import GradientEstimator, Score
 from mode_opt.gradients.local_search import LocalSearch, Sampling
+from mode_opt.gradients.quasi_newton import descended
 from mode_opt.gradients.replay import Batch
 from mode_opt.gradients.search import Pipeline
 from mode_opt.gradients.segments import Segments
 from mode_opt.gradients.trust_region import TrustRegion
 from mode_opt.objectives import Estimate
-from mode_opt.simulation import PrimarySource, Simulator
+from mode_opt.simulation import PrimarySource, Recorded, Simulator
 from mode_opt.simulation.program import draw_seed
 from mode_opt.simulation.running import count
-from mode_opt.surrogates import Surrogate, gaussian
+from mode_opt.surrogates import Surrogate, mixture
 
 SurrogateFactory = Callable[[DesignPoint, Events, Events], Surrogate]
 SHARES = (1.0, 0.5, 0.25)
@@ -37,21 +39,26 @@ class Descent:
 
     Attributes:
         events: primaries, the same in all steps: J of the surrogate is a fixed function of ψ.
-        steps: of Adam.
-        rate: first step in units of the radius; falls to a tenth of it.
+        steps: of Adam, or gradients of the quasi-Newton method at most.
+        rate: first step of Adam in units of the radius; falls to a tenth of it.
+        method: ``adam``, or ``quasi_newton`` (`descended`) for narrow valleys of few parameters: it goes to the very
+            minimum of the surrogate, of which noise in the surrogate makes a poor guide in many dimensions.
 
     Raises:
-        ConfigurationError: for numbers that are not positive.
+        ConfigurationError: for numbers that are not positive, or another method.
     """
 
     events: int = 2048
     steps: int = 40
     rate: float = 0.15
+    method: str = "adam"
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ConfigurationError(f"gradient.descent.{name}", value, "a positive number")
+        for name in ("events", "steps", "rate"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"gradient.descent.{name}", getattr(self, name), "a positive number")
+        if self.method not in ("adam", "quasi_newton"):
+            raise ConfigurationError("gradient.descent.method", self.method, "adam or quasi_newton")
 
 
 @final
@@ -63,13 +70,16 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
     stochastic), so that design parameters of all parts move together. Primaries are the same for all designs of a
     descent and for start and end, so that their variance cancels.
 
-    Several surrogates are trained, each on its own bootstrap of the designs. A step is taken as far as the mean gain less
-    ``caution`` times its standard error (their scatter) is largest, and not at all where it is nowhere positive.
+    Each of several surrogates is trained on its own part of the designs and proposes a step; the step taken is their
+    mean. What it promises is measured by surrogates that have not proposed it: the minimum of a noisy function is lower
+    than the truth there, the more so in many dimensions, and only an independent one is not misled. A step is taken
+    as far as the promised gain less ``caution`` times its standard error is largest, and not at all where that is
+    nowhere positive.
 
     As a gradient estimator (`loss`), it simulates one neighbourhood, trains one surrogate and differentiates it.
 
     Args:
-        surrogate: makes an unfitted surrogate that suits the first designs, inputs and events; `gaussian` by default.
+        surrogate: makes an unfitted surrogate that suits the first designs, inputs and events; `mixture` by default.
         radius: of the first neighbourhood, in ψ.
         largest_radius: of any.
         sampling: how much is simulated before each step.
@@ -77,7 +87,10 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
         members: surrogates.
         descent: how ψ descends.
         caution: see above.
-        estimator: for the chain with the surrogate in it; None is pathwise, or scores if a part is stochastic.
+        estimator: for the chain with the surrogate in it; None is `quietest`: pathwise, and for parts with random
+            choices one alternative an event.
+        imagined: train a reconstruction on events of the surrogates, which are as many as wanted and cost no calls (on
+            the simulated ones until there are surrogates); False: on simulated events, which it may learn by heart.
 
     Source: S. Shirobokov et al., "Black-Box Optimization with Local Generative Surrogates", NeurIPS 2020,
     arXiv 2002.04632; trust region, reuse, conditioning on inputs and ensemble differ from it.
@@ -86,23 +99,24 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
     def __init__(
         self,
         surrogate: SurrogateFactory | None = None,
-        radius: float = 0.25,
+        radius: float = 0.4,
         largest_radius: float = 0.6,
         sampling: Sampling | None = None,
         window: int = 4000,
         members: int = 2,
         descent: Descent | None = None,
-        caution: float = 0.5,
+        caution: float = 0.0,
         estimator: GradientEstimator | None = None,
+        imagined: bool = True,
     ) -> None:
-        region = TrustRegion(radius, min(0.01, radius), max(largest_radius, radius))
+        region = TrustRegion(radius, radius / 10, max(largest_radius, radius))
         super().__init__(region, sampling or Sampling(), window)
         if members < 1:
             raise ConfigurationError("gradient.members", members, "at least 1")
-        self.factory: SurrogateFactory = surrogate or gaussian
+        self.factory: SurrogateFactory = surrogate or mixture
         self.number, self.caution, self.descent = members, caution, descent or Descent()
-        self.estimator = estimator or Automatic()
-        self.members = nn.ModuleList()
+        self.estimator, self.imagined = estimator, imagined
+        self.members: list[Surrogate] = []  # their weights are in the extra state, with what else is needed
         self.fits = 0
 
     def part(self, simulator: Simulator) -> Simulator:
@@ -123,17 +137,45 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
             events = part(phi, events, generator)
         return events
 
-    def learn(self, pipeline: Pipeline, batch: Batch, centre: Tensor, generator: torch.Generator) -> None:
-        if not self.members:
-            self.members = self._new(batch).to(batch.psi.device)
+    def recorded(
+        self, pipeline: Pipeline, designs: int, events: int, generator: torch.Generator
+    ) -> tuple[DesignPoint, Events] | None:
+        self._resume(pipeline.design)
+        if not self.imagined or not self.members or pipeline.design.discrete:
+            return super().recorded(pipeline, designs, events, generator)
+        psi = pipeline.design.psi.detach()
+        unit = 2 * torch.rand(designs, psi.shape[1], generator=generator, dtype=psi.dtype, device=psi.device) - 1
+        phi = pipeline.design.point(psi + self.region.radius * unit).detach()
+        primaries = pipeline.primaries.sample(designs * events, generator)
+        primaries = primaries._map(lambda tensor: tensor.reshape(designs, events, *tensor.shape[2:]))
+        member = int(torch.randint(len(self.members), (1,), generator=generator, device=generator.device))
+        with torch.no_grad():
+            return phi, self._chains(pipeline)[member](phi, primaries, generator)
+
+    def diagnostics(self) -> dict[str, float]:
+        total: dict[str, float] = {}
         for member in self.members:
-            self._fit(cast(Surrogate, member), batch, generator)
+            for name, value in member.columns().items():
+                total[name] = total.get(name, 0.0) + value
+        return total
+
+    def learn(self, pipeline: Pipeline, batch: Batch, centre: Tensor, generator: torch.Generator) -> tuple[str, ...]:
+        if not self.members:
+            self.members = self._new(batch)
+        owner, notes = _owners(batch.psi, self.number), set[str]()
+        for index, member in enumerate(self.members):
+            own = (owner == index).nonzero()[:, 0]
+            notes |= self._fit(member, batch[own] if len(own) > 1 else batch, generator)
+        return tuple(sorted(notes))
 
     def residual(self, pipeline: Pipeline, batch: Batch, generator: torch.Generator) -> Estimate:
         copies = COPIES if pipeline.additive and batch.outputs.count == 1 else 1
-        inputs = batch.inputs._map(lambda tensor: tensor.repeat_interleave(copies, 1))
+        # Copies of what was simulated, too: parts after it cost nothing, and their noise averages out.
+        inputs, outputs = (
+            part._map(lambda tensor: tensor.repeat_interleave(copies, 1)) for part in (batch.inputs, batch.outputs)
+        )
         with torch.no_grad():
-            simulated = pipeline.score(self.finished(pipeline, batch.phi, batch.outputs, generator), batch.phi)
+            simulated = pipeline.score(self.finished(pipeline, batch.phi, outputs, generator), batch.phi)
             expected = [
                 pipeline.score(
                     self.finished(pipeline, batch.phi, m(batch.phi, inputs, generator), generator), batch.phi
@@ -141,28 +183,50 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
                 for m in self.members
             ]
         residual = simulated - torch.stack(expected).mean(0)
+        if len(residual) < 2:  # of all other designs nothing came back
+            return Estimate(float(residual.mean()), math.inf)
         return Estimate(float(residual.mean()), float(residual.std() / len(residual) ** 0.5))
 
     def minimise(self, pipeline: Pipeline, centre: Tensor, generator: torch.Generator) -> tuple[Tensor, Estimate]:
-        primaries = pipeline.primaries.sample(self.descent.events, generator)
-        seed = draw_seed(generator)
-        best = self._descend(pipeline, centre, primaries, seed)
-        candidates = [centre + share * (best - centre) for share in SHARES]
-        gains = [self._difference(pipeline, centre, end, primaries, seed) for end in candidates]
+        primaries, seed = pipeline.primaries.sample(self.descent.events, generator), draw_seed(generator)
+        chains = self._chains(pipeline)
+        steps = [self._descend(pipeline, chain, centre, primaries, seed) - centre for chain in chains]
+        gains = [self._promised(pipeline, chains, centre, steps, share, (primaries, seed)) for share in SHARES]
         sure = [gain.value - self.caution * gain.standard_error for gain in gains]
-        chosen = max(range(len(sure)), key=sure.__getitem__)
-        if sure[chosen] > 0:
-            return candidates[chosen], gains[chosen]
-        return centre, Estimate(0.0, gains[chosen].standard_error)
+        best = max(range(len(sure)), key=sure.__getitem__)
+        if sure[best] > 0:
+            return centre + SHARES[best] * torch.stack(steps).mean(0), gains[best]
+        return centre, Estimate(0.0, gains[best].standard_error)
+
+    def _promised(
+        self,
+        pipeline: Pipeline,
+        chains: list[Simulator],
+        centre: Tensor,
+        steps: list[Tensor],
+        share: float,
+        common: tuple[Events, int],
+    ) -> Estimate:
+        """Gain of each surrogate's step according to the others, averaged."""
+        before = [self._value(pipeline, chain, centre, *common) for chain in chains]
+        gains = [
+            before[judge] - self._value(pipeline, chain, centre + share * step, *common)
+            for own, step in enumerate(steps)
+            for judge, chain in enumerate(chains)
+            if judge != own or len(chains) == 1
+        ]
+        return _estimate(torch.stack(gains))
 
     def value(self, pipeline: Pipeline, psi: Tensor, generator: torch.Generator) -> Estimate:
         primaries, seed = pipeline.primaries.sample(self.descent.events, generator), draw_seed(generator)
-        values = self._values(pipeline, psi, primaries, seed)
-        return Estimate(float(values.mean()), _scatter(values))
+        values = [self._value(pipeline, chain, psi, primaries, seed) for chain in self._chains(pipeline)]
+        return _estimate(torch.stack(values) - pipeline.penalty(pipeline.design.point(psi).detach()))
 
     def gain(self, pipeline: Pipeline, start: Tensor, end: Tensor, generator: torch.Generator) -> Estimate:
-        primaries, seed = pipeline.primaries.sample(self.descent.events, generator), draw_seed(generator)
-        return self._difference(pipeline, start, end, primaries, seed)
+        common = pipeline.primaries.sample(self.descent.events, generator), draw_seed(generator)
+        chains = self._chains(pipeline)
+        gains = [self._value(pipeline, c, start, *common) - self._value(pipeline, c, end, *common) for c in chains]
+        return _estimate(torch.stack(gains))
 
     def loss(
         self,
@@ -175,13 +239,13 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
         segments = Segments.of(simulator)
         source = generator or torch.Generator(design.psi.device).manual_seed(draw_seed(None))
         fresh = LocalSurrogate(self.factory, self.region.radius, self.region.largest, self.sampling, members=1)
-        pipeline = Pipeline(simulator, design, _Given(primaries), score, additive=True)
+        pipeline = Pipeline(simulator, design, _given(primaries), score, additive=True)
         batch, _, notes = fresh.simulated(pipeline, source)
         if batch is None:
             raise NonFiniteError(f"no design near the present one can be simulated ({'; '.join(notes)})")
         fresh.learn(pipeline, batch, design.psi.detach(), source)
-        chain = segments.with_surrogate(cast(Surrogate, fresh.members[0]))
-        return self.estimator.loss(chain, design, primaries, score, source)
+        chain = segments.with_surrogate(fresh.members[0])
+        return (self.estimator or quietest(chain)).loss(chain, design, primaries, score, source)
 
     def model_state(self) -> dict[str, Any]:
         return {"fits": self.fits, "members": [member.state_dict() for member in self.members]}
@@ -193,103 +257,96 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
             for member, weights in zip(self.members, state["members"], strict=True):
                 member.load_state_dict(weights)
 
-    def _new(self, batch: Batch) -> nn.ModuleList:
+    def _new(self, batch: Batch) -> list[Surrogate]:
         make = partial(self.factory, batch.phi, batch.inputs, batch.outputs)
-        return nn.ModuleList(make() for _ in range(self.number))
+        return [make().to(batch.psi.device) for _ in range(self.number)]
 
-    def _fit(self, member: Surrogate, batch: Batch, generator: torch.Generator) -> None:
-        """Refit; one that diverges is fitted anew, and keeps its last weights if that fails too."""
-        seen = batch.outputs.reweighted(_bootstrap(batch, generator)) if self.number > 1 else batch.outputs
+    def _fit(self, member: Surrogate, batch: Batch, generator: torch.Generator) -> set[str]:
+        """Refit; one that diverges is fitted anew, and keeps its last weights if that fails too. Returns notes."""
+        notes = set[str]()
         before = {name: value.clone() for name, value in member.state_dict().items()}
         for warm in (self.fits >= self.number, False):
             try:
-                member.fit(batch.phi, batch.inputs, seen, seed=draw_seed(generator), warm=warm)
+                member.fit(batch.phi, batch.inputs, batch.outputs, seed=draw_seed(generator), warm=warm)
                 self.fits += 1
-                return
-            except NonFiniteError:
+                return notes
+            except NonFiniteError as error:
                 member.load_state_dict(before)
+                notes = {f"a surrogate that diverged was fitted anew: {error}"}
         if self.fits < self.number:
             raise NonFiniteError("the local surrogate cannot be fitted to the first neighbourhood: its loss diverges")
         self.region.scale(TrustRegion.SHRINK)
+        return {"a surrogate that diverged twice keeps its last weights, and the neighbourhood shrinks"}
 
-    def _descend(self, pipeline: Pipeline, centre: Tensor, primaries: Events, seed: int) -> Tensor:
-        """Adam in ψ through the mean of the surrogates, within the region."""
-        design, radius = pipeline.design, self.region.radius
-        optimiser = torch.optim.Adam([design.psi], lr=self.descent.rate * radius, betas=(0.8, 0.95))
-        decay = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.1 ** (1 / self.descent.steps))
-        kept = design.psi.detach().clone()
-        chains = self._chains(pipeline)
+    def _descend(self, pipeline: Pipeline, chain: Simulator, centre: Tensor, primaries: Events, seed: int) -> Tensor:
+        """The end of the descent in ψ through one surrogate, within the region."""
+        design, radius, settings = pipeline.design, self.region.radius, self.descent
+        kept, estimator = design.psi.detach().clone(), self.estimator or quietest(chain)
+
+        def gradient(psi: Tensor) -> Tensor:
+            design.psi.data.copy_(psi)
+            generator = torch.Generator(centre.device).manual_seed(seed)
+            loss = estimator.loss(chain, design, primaries, pipeline.score, generator)
+            loss = loss + pipeline.penalty(design()).sum()
+            (slope,) = torch.autograd.grad(loss, design.psi, allow_unused=True)
+            return torch.full_like(psi[0], torch.nan) if slope is None else slope[0]
+
+        def inside(psi: Tensor) -> Tensor:
+            return _inside(psi, centre, radius)
+
         try:
-            design.psi.data.copy_(centre)
-            for _ in range(self.descent.steps):
-                optimiser.zero_grad()
-                loss = self._loss(pipeline, chains, primaries, seed)
-                loss.backward(inputs=[design.psi])
-                if design.psi.grad is None or not bool(design.psi.grad.isfinite().all()):
-                    break
-                optimiser.step()
-                decay.step()
-                design.psi.data.copy_(_inside(design.psi.detach(), centre, radius))
-            return design.psi.detach().clone()
+            if settings.method == "adam":
+                return _adam(gradient, centre, inside, settings.rate * radius, settings.steps)
+            return descended(gradient, centre, inside, radius, settings.steps)
         finally:
             design.psi.data.copy_(kept)
-            design.psi.grad = None
 
     def _chains(self, pipeline: Pipeline) -> list[Simulator]:
         segments = Segments.of(pipeline.simulator)
-        return [segments.with_surrogate(cast(Surrogate, member)) for member in self.members]
+        return [segments.with_surrogate(member) for member in self.members]
 
-    def _loss(self, pipeline: Pipeline, chains: list[Simulator], primaries: Events, seed: int) -> Tensor:
-        device = pipeline.design.psi.device
-        losses = [
-            self.estimator.loss(
-                chain, pipeline.design, primaries, pipeline.score, torch.Generator(device).manual_seed(seed)
-            )
-            for chain in chains
-        ]
-        return torch.stack(losses).mean() + pipeline.penalty(pipeline.design()).sum()
-
-    def _values(self, pipeline: Pipeline, psi: Tensor, primaries: Events, seed: int) -> Tensor:
-        """J of each member at one design."""
+    @staticmethod
+    def _value(pipeline: Pipeline, chain: Simulator, psi: Tensor, primaries: Events, seed: int) -> Tensor:
+        """J of one surrogate at one design, penalty included; the same noise for all designs."""
         phi = pipeline.design.point(psi).detach()
-        device = psi.device
         with torch.no_grad():
-            values = [
-                pipeline.score(chain(phi, primaries, torch.Generator(device).manual_seed(seed)), phi)[0]
-                for chain in self._chains(pipeline)
-            ]
-            return torch.stack(values) + pipeline.penalty(phi)
-
-    def _difference(self, pipeline: Pipeline, start: Tensor, end: Tensor, primaries: Events, seed: int) -> Estimate:
-        gains = self._values(pipeline, start, primaries, seed) - self._values(pipeline, end, primaries, seed)
-        return Estimate(float(gains.mean()), _scatter(gains))
+            events = chain(phi, primaries, torch.Generator(psi.device).manual_seed(seed))
+            return pipeline.score(events, phi)[0] + pipeline.penalty(phi)[0]
 
 
-@final
-class _Given(PrimarySource):
+def _given(primaries: Events) -> PrimarySource:
     """The primaries of one estimate, drawn with replacement."""
-
-    def __init__(self, primaries: Events) -> None:
-        super().__init__()
-        self.primaries = primaries
-
-    @property
-    def truth_names(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def truth_units(self) -> tuple[str, ...]:
-        return ()
-
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Events:
-        device = "cpu" if generator is None else generator.device
-        chosen = torch.randint(self.primaries.count, (count,), generator=generator, device=device)
-        return self.primaries.design(0).select(chosen)
+    names = [f"truth {k}" for k in range(primaries.truth.shape[2])]
+    return Recorded(primaries, names, [""] * len(names))
 
 
-def _scatter(values: Tensor) -> float:
-    """Standard deviation between members; of a single one the size of the value, for lack of anything better."""
-    return float(values.std()) if len(values) > 1 else float(values.abs().max()) / 4
+def _estimate(values: Tensor) -> Estimate:
+    """Mean and standard error; of a single value, which says nothing about its error, a quarter of its size."""
+    if len(values) == 1:
+        return Estimate(float(values[0]), float(values[0].abs()) / 4)
+    return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5))
+
+
+def _owners(psi: Tensor, members: int) -> Tensor:
+    """Which member learns from which design: the same each time, so that the others never see it."""
+    return (psi.double().sum(1).mul(1e6).round().long() * 2_654_435_761 >> 16) % members
+
+
+def _adam(
+    gradient: Callable[[Tensor], Tensor], start: Tensor, inside: Callable[[Tensor], Tensor], rate: float, steps: int
+) -> Tensor:
+    """The end of a descent with a rate that falls to its tenth; a gradient that is not finite ends it."""
+    psi = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([psi], lr=rate, betas=(0.8, 0.95))
+    decay = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.1 ** (1 / steps))
+    for _ in range(steps):
+        psi.grad = gradient(psi.detach())[None]
+        if not bool(psi.grad.isfinite().all()):
+            break
+        optimiser.step()
+        decay.step()
+        psi.data.copy_(inside(psi.detach()))
+    return psi.detach().clone()
 
 
 def _inside(psi: Tensor, centre: Tensor, radius: float) -> Tensor:
@@ -297,9 +354,3 @@ def _inside(psi: Tensor, centre: Tensor, radius: float) -> Tensor:
     step = (psi - centre).clamp(-radius, radius)
     limit = 1.2 * radius * (psi.shape[1] / 3) ** 0.5
     return centre + step * min(1.0, limit / max(float(step.norm()), 1e-12))
-
-
-def _bootstrap(batch: Batch, generator: torch.Generator) -> Tensor:
-    """``b x n``, exponential weights of the designs (Bayesian bootstrap, D. Rubin, Ann. Statist. 9 (1981) 130)."""
-    uniform = torch.rand(len(batch.psi), 1, generator=generator, device=generator.device).to(batch.psi)
-    return -torch.log1p(-uniform).expand(-1, batch.outputs.count)

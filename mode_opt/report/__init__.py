@@ -6,6 +6,7 @@ from mode_opt.report.detector_figure import figure_detector
 from mode_opt.report.diagnostics_figure import figure_diagnostics
 from mode_opt.report.objective_figure import figure_objective
 from mode_opt.report.parameter_figures import figure_categories, figure_parameters
+from mode_opt.report.promise_figure import figure_promises
 from mode_opt.report.resolution_figures import figure_bias, figure_resolution
 from mode_opt.report.run_directory import RunDirectory
 from mode_opt.report.surrogate_figure import figure_surrogate
@@ -21,6 +22,7 @@ __all__ = [
     "figure_diagnostics",
     "figure_objective",
     "figure_parameters",
+    "figure_promises",
     "figure_resolution",
     "figure_surrogate",
     "write_report",

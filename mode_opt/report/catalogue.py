@@ -20,6 +20,7 @@ from mode_opt.report.parameter_figures import (
     numbers_categories,
     numbers_parameters,
 )
+from mode_opt.report.promise_figure import figure_promises, numbers_promises, words_of_promises
 from mode_opt.report.resolution_figures import (
     figure_bias,
     figure_resolution,
@@ -62,7 +63,9 @@ def _objective(run: RunDirectory, numbers: Table, figure: Figure) -> str:
     series, parts = numbers.unique("series"), []
     if "training" in series:
         searched = run.history is None or not np.isfinite(run.history.floats("gradient_norm")).any()
-        what = " (of the designs that the search tried: the diamonds show its answer)" if searched else ""
+        tried = " (of the designs that the search tried: the diamonds show its answer)"
+        own = " (by the local model, of the design it was learnt around)"
+        what = "" if not searched else tried if run.history is None or "predicted_gain" not in run.history else own
         parts.append(f"Thin line: the estimate of each design step, on the events of that step{what}.")
     if "running mean" in series:
         parts.append(f"Thick line: mean of {smoothing_window(run.steps)} neighbouring steps.")
@@ -155,6 +158,17 @@ def _surrogate(run: RunDirectory, numbers: Table, figure: Figure) -> str:
     return f"{notes}{verdict} Error bars: statistical error of the reference."
 
 
+def _promises(run: RunDirectory, numbers: Table, figure: Figure) -> str:
+    return (
+        f"{words_of_promises(numbers)} Each step is judged by the simulations made for the next one, which the model "
+        "has not seen. Top left: deviation of the actual from the promised gain in its standard errors, of which about "
+        "two thirds should lie in the darker band. Top right: both gains, linear near zero and logarithmic beyond; the "
+        "error of the actual gain contains that of the promise, and a promise of 0 is a step that was not taken. "
+        "Bottom: how far the model was trusted, and designs that could not be simulated or, if there were none, the "
+        "time that the model took."
+    )
+
+
 def _diagnostics(run: RunDirectory, numbers: Table, figure: Figure) -> str:
     return "How the optimisation ran: recorded at each design step, not smoothed."
 
@@ -175,5 +189,6 @@ CATALOGUE = (
     ),
     Plot("constraints", "Constraints", numbers_constraints, figure_constraints, _constraints),
     Plot("surrogate", "Validation of the surrogate", numbers_surrogate, figure_surrogate, _surrogate),
+    Plot("promises", "Promises of the local model", numbers_promises, figure_promises, _promises),
     Plot("diagnostics", "Diagnostics", numbers_diagnostics, figure_diagnostics, _diagnostics),
 )

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 NEEDED = ("gradient", "seed", "status", "directory", "simulator_calls", "seconds", "final", "final_standard_error")
 WORDS = ("gradient", "status", "directory", "message")
-COLUMNS = ("gradient", "against", "position", "median", "lowest", "highest", "runs")
+COLUMNS = ("gradient", "against", "position", "median", "lowest", "highest", "runs", "quantity")
 AXES = {"simulator_calls": "simulator calls (simulated events)", "seconds": "wall time of the optimisation [s]"}
+OWN = "own estimate"
 GRID = 200
 ENOUGH = 5  # validations that make a curve
 PIXELS_PER_INCH = 170
@@ -52,9 +53,11 @@ def numbers_comparison(directory: Path, runs: Table) -> Table | None:
     """Median, lowest and highest objective over the seeds of each method, at common positions.
 
     The objective is that of the validations if every run has at least `ENOUGH`, else that of the single design steps.
-    A search steps from candidate to candidate, and what counts is its answer: of runs without a gradient it is always
-    the validations, and the verified final design alone if there are none. Between its points a run is interpolated;
-    one that stopped keeps its last value from there on. The positions begin where the last of the seeds begins.
+    A search steps from candidate to candidate, and what counts is its answer: of runs without a gradient it is the
+    validations; where they are fewer, the search's own estimate of its answer (``best_value``, or the objective of a
+    local model), if it makes one; and the verified final design alone if there is neither. Between its points a run is
+    interpolated; one that stopped keeps its last value from there on. The positions begin where the last of the seeds
+    begins.
     """
     found = {name: _histories(directory, runs.where("gradient", name)) for name in runs.unique("gradient")}
     every = [history for histories in found.values() for history in histories]
@@ -64,10 +67,10 @@ def numbers_comparison(directory: Path, runs: Table) -> Table | None:
     enough = all(np.isfinite(history.floats("validation")).sum() >= ENOUGH for history in descents)
     rows: list[tuple[str | float, ...]] = []
     for name, histories in found.items():
+        column, shown = _quantity(histories, enough)
         for against in AXES:
-            columns = ["validation" if enough or _searched(history) else "objective" for history in histories]
-            curves = [_curve(history, against, column) for history, column in zip(histories, columns, strict=True)]
-            rows += [(name, against, *row) for row in _band([curve for curve in curves if len(curve[0])])]
+            curves = [_curve(history, against, column) for history in histories]
+            rows += [(name, against, *row, shown) for row in _band([curve for curve in curves if len(curve[0])])]
     return Table.of_rows(COLUMNS, rows) if rows or np.isfinite(runs.floats("final")).any() else None
 
 
@@ -81,6 +84,18 @@ def _histories(directory: Path, runs: Table) -> list[Table]:
         if history is not None and len(history):
             found.append(history)
     return found
+
+
+def _quantity(histories: list[Table], enough: bool) -> tuple[str, str]:
+    """The column of the histories of one method that is shown, and what it is."""
+    if not all(_searched(history) for history in histories):
+        return ("validation", "validation") if enough else ("objective", "each step")
+    if any(np.isfinite(history.floats("validation")).sum() < ENOUGH for history in histories):
+        own = {"best_value": "best_value", "predicted_gain": "objective"}  # a local model makes promises
+        for column, value in own.items():
+            if all(column in history for history in histories):
+                return value, OWN
+    return "validation", "validation"
 
 
 def _searched(history: Table) -> bool:
@@ -118,6 +133,9 @@ def figure_comparison(numbers: Table, runs: Table, objective: str = "objective")
         dress(axes, label, axis_label(objective) if against == "simulator_calls" else None)
     figure.axes[0].ticklabel_format(axis="x", style="sci", scilimits=(-3, 5), useMathText=True)
     legend_above(figure, 3)
+    if len(numbers) and OWN in numbers.unique("quantity"):
+        for legend in figure.legends:
+            legend.set_title(f"* {OWN} of the search; points at the end are verified", {"size": 9.5})
     return figure
 
 
@@ -131,7 +149,8 @@ def _line(axes: Axes, part: Table, name: str, look: Look) -> bool:
         return False
     position = part.floats("position")
     runs = int(part.floats("runs")[0])
-    label = f"{_label(name)} ({runs} seed{'s' if runs > 1 else ''})"
+    own = "*" if part.words("quantity")[0] == OWN else ""
+    label = f"{_label(name)} ({runs} seed{'s' if runs > 1 else ''}){own}"
     axes.plot(position, part.floats("median"), color=look.colour, linestyle=look.line, label=label, gid=name)
     low, high = part.floats("lowest"), part.floats("highest")
     axes.fill_between(position, low, high, color=look.colour, alpha=0.2, linewidth=0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mode_opt.report.promise_figure import numbers_promises
 from mode_opt.report.run_directory import RunDirectory
 from mode_opt.report.style import INK, SERIES, dress, new_figure
 from mode_opt.report.table import Table
@@ -27,6 +28,8 @@ LABELS = {
 
 LOGARITHMIC = ("gradient_norm", "radius")
 GAINS = ("predicted_gain", "actual_gain")
+GENERAL = ("reconstruction_loss", "gradient_norm", "surrogate_calibration")
+"""What remains to be shown where promises have a figure of their own."""
 ROW = 3
 """Panels side by side, at most."""
 
@@ -37,7 +40,8 @@ def numbers_diagnostics(run: RunDirectory) -> Table | None:
         return None
     parameters = set(run.result.design)  # one of these may bear such a name
     wanted = [*LABELS, *(f"{name}_standard_error" for name in GAINS)]
-    columns = {name: run.history.floats(name) for name in wanted if name not in parameters}
+    hidden = parameters if numbers_promises(run) is None else {*parameters, *wanted} - set(GENERAL)
+    columns = {name: run.history.floats(name) for name in wanted if name not in hidden}
     columns = {name: values for name, values in columns.items() if np.isfinite(values).any()}
     return Table({"step": run.history.floats("step"), **columns}) if columns else None
 

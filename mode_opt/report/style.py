@@ -1,7 +1,7 @@
 """The look of all figures, set on each figure so that nobody else's matplotlib settings change.
 
 Colours are those of Okabe and Ito, "Color universal design" (2008), which colour-blind readers can tell
-apart; a marker or a line style goes with each, so that no figure depends on colour.
+apart (the last two series, of Paul Tol); a marker or a line style goes with each, so that no figure depends on colour.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ SERIES = (
     Look("#E69F00", "v", "-"),
     Look("#56B4E9", "P", "--"),
     Look("#222222", "X", "-."),
+    Look("#882255", "<", "--"),
+    Look("#999933", ">", ":"),
 )
 MATERIALS = (  # dark and light in turn, so that neighbours also differ in grey
     ("#3E6A96", "////"),

@@ -9,13 +9,15 @@ from mode_opt.surrogates.conditional_gaussian import ConditionalGaussian
 from mode_opt.surrogates.denoising import Denoising
 from mode_opt.surrogates.density import ConditionalDensity, DensitySurrogate, PlainCoordinates
 from mode_opt.surrogates.ensembles import Ensemble, SurrogateFactory, ensemble
-from mode_opt.surrogates.families import diffusion, flow, gan, gaussian, mixture, quadratic
+from mode_opt.surrogates.composition import Composition
+from mode_opt.surrogates.families import deposits, diffusion, flow, gan, gaussian, mixture, quadratic
 from mode_opt.surrogates.held_out import calibration
 from mode_opt.surrogates.mixture_density import MixtureDensity
 from mode_opt.surrogates.model import ConditionalModel, Rows
 from mode_opt.surrogates.neighbourhood import NeighbourhoodSurrogate
 from mode_opt.surrogates.quadratic import QuadraticSurrogate
 from mode_opt.surrogates.quadratic_form import QuadraticClassifier, QuadraticDensity, QuadraticForm
+from mode_opt.surrogates.refined import Refined, refined
 from mode_opt.surrogates.sinh_arcsinh import SinhArcsinh
 from mode_opt.surrogates.spline_flow import SplineFlow
 from mode_opt.surrogates.training import FitReport, Training
@@ -25,6 +27,7 @@ __all__ = [
     "Adversarial",
     "ChainRule",
     "CoarseToFine",
+    "Composition",
     "ConditionalDensity",
     "ConditionalGaussian",
     "ConditionalModel",
@@ -40,6 +43,7 @@ __all__ = [
     "QuadraticDensity",
     "QuadraticForm",
     "QuadraticSurrogate",
+    "Refined",
     "Rows",
     "SinhArcsinh",
     "SplineFlow",
@@ -50,6 +54,7 @@ __all__ = [
     "cache_folder",
     "calibration",
     "content_key",
+    "deposits",
     "diffusion",
     "ensemble",
     "evidence_ridge",
@@ -59,4 +64,5 @@ __all__ = [
     "load_or_fit",
     "mixture",
     "quadratic",
+    "refined",
 ]

@@ -32,6 +32,10 @@ class Surrogate(DifferentiableSimulator):
         super().__init__()
         self.validation: dict[str, Any] | None = None
 
+    def columns(self) -> dict[str, float]:
+        """What else it costs or says, as columns of ``history.csv``; those of several surrogates are summed."""
+        return {}
+
     @abstractmethod
     def fit(
         self,

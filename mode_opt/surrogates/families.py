@@ -4,7 +4,7 @@ They are factories for ``functools.partial`` and for ``conf/surrogate``: called 
 events (``b x n``), of which only the shapes matter (and, for `quadratic`, whether all features are 0 or 1).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,9 @@ from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
 from mode_opt.surrogates.adversarial import Adversarial
+from mode_opt.surrogates.chain_rule import ChainRule
+from mode_opt.surrogates.coarse_to_fine import CoarseToFine
+from mode_opt.surrogates.composition import Composition
 from mode_opt.surrogates.conditional_gaussian import ConditionalGaussian
 from mode_opt.surrogates.denoising import Denoising
 from mode_opt.surrogates.density import PlainCoordinates
@@ -20,6 +23,7 @@ from mode_opt.surrogates.model import ConditionalModel
 from mode_opt.surrogates.neighbourhood import NeighbourhoodSurrogate
 from mode_opt.surrogates.quadratic import QuadraticSurrogate
 from mode_opt.surrogates.quadratic_form import QuadraticClassifier, QuadraticDensity
+from mode_opt.surrogates.sinh_arcsinh import SinhArcsinh
 from mode_opt.surrogates.spline_flow import SplineFlow
 from mode_opt.surrogates.training import Training
 from mode_opt.surrogates.trend import Trend
@@ -150,6 +154,32 @@ def quadratic(
         classifier = QuadraticClassifier(d, p, k, hidden, rank, misses_per_hit)
         return QuadraticSurrogate(classifier, Trend(k, d + p, d, "identity"), hits, phi, settings)
     return QuadraticSurrogate(QuadraticDensity(d, p, k, hidden, rank), Trend(k, d + p, d, trend), hits, phi, settings)
+
+
+def deposits(
+    phi: DesignPoint,
+    primaries: Events,
+    events: Events,
+    blocks: Sequence[int] = (4, 8),
+    hidden: int = 32,
+    trend: str = "quadratic",
+    training: Changes = None,
+) -> NeighbourhoodSurrogate:
+    """Energies of many cells in a row (layers): `Composition`, a skewed total, and `CoarseToFine` for the shares.
+
+    ``blocks`` are the coarse modes of the profile, coarsest first; the finer ones follow as one block.
+    """
+    hits, k, d, p = _sizes(phi, primaries, events)
+    parts, left = [], k
+    for size in blocks:
+        parts.append(min(size, left))
+        left -= parts[-1]
+    sizes = [size for size in (*parts, left) if size > 0]
+    model = ChainRule(SinhArcsinh(1, d + p, hidden), CoarseToFine(sizes, d + p + 1, hidden))
+    positive = (primaries.hits.flatten(2) > 0).all(1).all(0)
+    settings = _settings(replace(TRAINING, steps=400, batch=512), training)
+    around = Trend(k + 1, d + p, d, trend, correlate=False)  # the modes are sums of neighbours, not of residuals
+    return NeighbourhoodSurrogate(Composition(hits, positive), model, around, d + p, settings)
 
 
 def _neighbourhood(

@@ -187,7 +187,8 @@ class Data:
     def of(cls, psi: Tensor, known: Tensor, values: Tensor, variance: Tensor | None) -> "Data":
         """Known inputs and values with mean 0 and variance 1."""
         shift, scale = float(values.mean()), max(float(values.std(unbiased=False)), 1e-12)
-        known_shift, known_scale = known.mean(0), known.std(0, unbiased=False)
+        known_shift = known.mean(0)
+        known_scale = ((known - known_shift) ** 2).mean(0).sqrt()
         # An input that does not vary says nothing: it is 0 for all rows.
         known_scale = torch.where(known_scale > 1e-9 * known_shift.abs(), known_scale, torch.inf)
         rows = Rows(psi, (known - known_shift) / known_scale)
@@ -270,7 +271,7 @@ class Posterior:
     """
 
     def __init__(self, data: Data, parameters: dict[str, Tensor], inducing: Tensor) -> None:
-        self.data, self.parameters = data, parameters
+        self.data, self.parameters, self.inducing = data, parameters, inducing
         self.kernel = kernel = _kernel(parameters)
         noise = _noise(parameters, data) + JITTER
         self.points = data.rows[inducing]
@@ -287,6 +288,21 @@ class Posterior:
         right = features.T @ (data.values / noise)
         self.coefficients = torch.cholesky_solve(right[:, None], self.root)[:, 0]
         self.mean_known = kernel.of_known(self.points.known, data.rows.known).mean(1)
+        self.both_known = self.mean_known.mean()  # over pairs of rows, the first of them inducing
+
+    def state(self) -> dict[str, Any]:
+        """What `of` needs to make it again, bit for bit."""
+        data = self.data
+        content = {"psi": data.rows.psi, "known": data.rows.known, "values": data.values, "variance": data.variance}
+        return content | {"scales": list(data.scales), "parameters": self.parameters, "inducing": self.inducing}
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> "Posterior":
+        """From what `state` gave."""
+        shift, scale, known_shift, known_scale = state["scales"]
+        scales = (shift, scale, known_shift, known_scale)
+        data = Data(Rows(state["psi"], state["known"]), state["values"], state["variance"], scales)
+        return cls(data, state["parameters"], state["inducing"])
 
     def predict(self, psi: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of single values, noise included, at designs ``b x d`` with known inputs ``b x k``."""
@@ -321,10 +337,17 @@ class Posterior:
         """Standard deviation of ``J(a) − J(b)``, each ``b x d``, under the posterior."""
         difference = self._features(a) - self._features(b)
         squares = ((a - b).double().cpu() ** 2).sum(1)
-        prior = -2 * self.kernel.amplitude**2 * torch.expm1(-0.5 * squares / self.kernel.reach**2)
+        prior = -2 * self._amplitude() * torch.expm1(-0.5 * squares / self.kernel.reach**2)
         open_part = (prior - (difference**2).sum(1)).clamp_min(0.0)
         return (self._variance(difference) + open_part + TINY).sqrt() * self.data.scale
 
     def value_error(self, psi: Tensor) -> Tensor:
         """Standard deviation of ``J`` itself, ``b`` for ``b x d``."""
-        return (self._variance(self._features(psi)) + TINY).sqrt() * self.data.scale
+        features = self._features(psi)
+        prior = self._amplitude() + self.kernel.known_amplitude**2 * self.both_known
+        open_part = (prior - (features[:, : len(self.inducing)] ** 2).sum(1)).clamp_min(0.0)
+        return (self._variance(features) + open_part + TINY).sqrt() * self.data.scale
+
+    def _amplitude(self) -> Tensor:
+        """Prior variance of what depends on the design, averaged over the known inputs."""
+        return self.kernel.amplitude**2 * (1 + self.kernel.coupling**2 * self.both_known)

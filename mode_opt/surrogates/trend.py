@@ -37,6 +37,7 @@ class Trend(nn.Module):
             (products of all pairs; of different design columns only up to `FULL_TERMS` terms) or ``cubic`` (all
             products of three up to `CUBIC_TERMS` terms, else cubes of design columns: they keep the slope
             at the centre right where the third derivative matters).
+        correlate: False leaves correlations to the network (L = 1).
 
     Raises:
         ConfigurationError: for another degree.
@@ -50,11 +51,13 @@ class Trend(nn.Module):
     spread_middle: Tensor
     mixing: Tensor
 
-    def __init__(self, features: int, conditions: int, designs: int, degree: str = "cubic") -> None:
+    def __init__(
+        self, features: int, conditions: int, designs: int, degree: str = "cubic", correlate: bool = True
+    ) -> None:
         super().__init__()
         if degree not in DEGREES:
             raise ConfigurationError("surrogate.trend", degree, f"one of {', '.join(DEGREES)}")
-        self.degree = degree
+        self.degree, self.correlate = degree, correlate
         self.pairs = _pairs(conditions, designs) if DEGREES[degree] >= 2 else torch.zeros(2, 0, dtype=torch.long)
         linear = conditions if DEGREES[degree] else 0
         none = torch.zeros(3, 0, dtype=torch.long)
@@ -101,7 +104,8 @@ class Trend(nn.Module):
         basis, target = self._basis(rows.condition), (rows.features - self.centre) / self.width
         if self.degree != "constant":
             self._fit_moments(basis, target, rows, rounds)
-        self._correlate((target - basis @ self.location) * torch.exp(-self._log_scale(basis)), rows.weight)
+        if self.correlate:
+            self._correlate((target - basis @ self.location) * torch.exp(-self._log_scale(basis)), rows.weight)
 
     def _fit_moments(self, basis: Tensor, target: Tensor, rows: Rows, rounds: int) -> None:
         weight = rows.weight
@@ -185,6 +189,7 @@ def evidence_ridge(basis: Tensor, target: Tensor, weight: Tensor, groups: Tensor
     penalty = torch.ones(members.shape[1], dtype=b.dtype, device=b.device)
     penalty[0] = 1e-6
     floor = 1e-10 * (w[:, None] * y**2).mean(0) + 1e-30
+    rounds = rounds if b.shape[1] <= FULL_TERMS else min(rounds, 3)  # an inversion each, cubic in the terms
     for update in range(rounds):
         inverse = torch.linalg.inv(a + torch.diag(members @ penalty))
         beta = inverse @ right

@@ -80,7 +80,7 @@ class Keeper(Callback):
         due = step % alternation.effort.check_every == 0
         for note in module.record.notes:
             self.notes.add(note)
-        if due:
+        if due and self._affordable(alternation):
             row |= self._validation(alternation)
         calls = alternation.experiment.simulator_calls
         row |= {"simulator_calls": float(calls), "seconds": seconds}
@@ -96,6 +96,18 @@ class Keeper(Callback):
         trainer.should_stop = self.reason is not None
         self.requests.patient = False
         self.requests.obey()
+
+    def _affordable(self, alternation: Alternation) -> bool:
+        """Whether one more validation stays within ``effort.validation_share`` of a search's simulator calls.
+
+        A search may find its answer with fewer events than a single validation takes; those of gradients are few
+        beside the steps between them.
+        """
+        experiment, effort = alternation.experiment, alternation.effort
+        if not isinstance(experiment.gradient, DesignSearch):
+            return True
+        after = effort.validation_events * (len(self.history.validations) + 1)
+        return after <= effort.validation_share * (experiment.simulator_calls + effort.validation_events)
 
     def _validation(self, alternation: Alternation) -> dict[str, float]:
         """Columns of a row; none, and a note, if the design fails to simulate or its objective is no number."""

@@ -58,13 +58,10 @@ class Progress:
     def step(self, row: Mapping[str, float], fraction: float, check: bool = False) -> None:
         """Show a design step; the row is one of ``history.csv``."""
         values = [f"{name} {row[name]:.4g} {unit}".rstrip() for name, unit in self.units.items() if name in row]
-        details = f"objective {row['objective']:.4g} | {', '.join(values)} | {row['simulator_calls']:.3g} calls"
+        parts = [f"objective {row['objective']:.4g}", ", ".join(values), f"{row['simulator_calls']:.3g} calls"]
+        details = " | ".join(part for part in parts if part)
         self.phase("optimising", fraction, details)
         if check and self._bar.disable:
-            known = "validation" in row
-            words = (
-                f"validated {row['validation']:.5g} ± {row['validation_standard_error']:.2g}"
-                if known
-                else "no validation"
-            )
-            self.console.print(f"  step {row['step']:.0f}: {words} | {details}", soft_wrap=True)
+            if "validation" in row:
+                details = f"validated {row['validation']:.5g} ± {row['validation_standard_error']:.2g} | {details}"
+            self.console.print(f"  step {row['step']:.0f}: {details}", soft_wrap=True)

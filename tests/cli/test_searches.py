@@ -8,6 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 from searches import Walk, write_closed
 
 from mode_opt.gradients import Pathwise
@@ -182,3 +183,44 @@ def test_a_final_design_that_is_no_better_is_called_so(command, closed, tmp_path
     """From the optimum nothing can be gained; the numbers of one step leave the design where it is."""
     done = command("optimise", *closed, "design.x=3", "budget.steps=1", "hydra.run.dir=run")
     assert "no significant improvement" in done.stderr
+
+
+# Local surrogates
+
+LOCAL = ["detector=three_hump", *SMALL, "quiet=true"]
+
+
+def test_a_surrogate_is_chosen_by_its_group_and_named_in_the_configuration(command, tmp_path, no_report):
+    less = ["budget.steps=2", "gradient.sampling.calls=60", "surrogate.hidden=8", "hydra.run.dir=run"]
+    command("optimise", *LOCAL, "gradient=local_surrogate", "surrogate=gaussian", *less)
+    assert content(tmp_path / "run")["gradient"] == "local_surrogate"
+    history = rows(tmp_path / "run" / "history.csv")
+    assert history[0]["predicted_gain"] and history[1]["pull"] and not history[0].get("validation")
+    command("optimise", "resume=run", "budget.steps=4", "quiet=true")
+    resumed = rows(tmp_path / "run" / "history.csv")
+    assert [row["simulator_calls"] for row in resumed[:2]] == [row["simulator_calls"] for row in history]
+    less = ["budget.steps=4", *less[1:3], "hydra.run.dir=whole"]
+    command("optimise", *LOCAL, "gradient=local_surrogate", "surrogate=gaussian", *less)
+    names = set(resumed[0]) - {"seconds", "surrogate_seconds"}
+    whole = rows(tmp_path / "whole" / "history.csv")
+    assert [{n: r[n] for n in names} for r in resumed] == [{n: r[n] for n in names} for r in whole], "bit for bit"
+
+
+def test_families_are_compared_by_name(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("mode_opt.cli.compare.carry_out", lambda directory, runs: None)
+    names = "gradients=[local_surrogate,{local_surrogate: {surrogate: flow, window: 100}},local_regression]"
+    command("compare", *LOCAL, names, "seeds=[0]", "surrogate=gaussian", "hydra.run.dir=both")
+    runs = content(tmp_path / "both", "compare.json")["runs"]
+    assert [run["gradient"] for run in runs][1] == "local_surrogate(flow,window=100)"
+    found = [OmegaConf.load(tmp_path / "both" / run["directory"] / ".hydra" / "config.yaml") for run in runs]
+    families = [node.gradient.surrogate._target_ for node in found[:2]]
+    assert families == ["mode_opt.surrogates.gaussian", "mode_opt.surrogates.flow"]
+
+
+def test_the_doctor_compares_the_derivative_of_a_surrogate_if_it_is_named(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("mode_opt.cli.gradients.write_gradients", lambda directory: [])
+    named = "gradients=[{local_surrogate: {surrogate: gaussian}},finite_differences]"
+    command("gradients", *LOCAL[:1], named, "batches=4", "events=64", "warm_up=0", "quiet=true", "hydra.run.dir=run")
+    found = {row["estimator"]: row for row in rows(tmp_path / "run" / "gradients.csv")}
+    assert set(found) == {"local_surrogate(gaussian)", "finite_differences"}
+    assert all(row["gradient"] for row in found.values())

@@ -23,15 +23,19 @@ from mode_opt.gradients import (
     Automatic,
     BoundaryTerms,
     ControlVariate,
+    Descent,
     DesignSearch,
     EvolutionStrategies,
     FiniteDifferences,
     GradientEstimator,
     LineageCredit,
+    LocalRegression,
+    LocalSurrogate,
     MeasureValued,
     Pathwise,
     PrunedAlternative,
     Relaxed,
+    Sampling,
     ScoreFunction,
     SimultaneousPerturbation,
     StraightThrough,
@@ -58,6 +62,7 @@ from mode_opt.simulation import (
     Simulator,
 )
 from mode_opt.simulation.digitisation import Digitisation, StochasticDigitisation
+from mode_opt.surrogates import gaussian
 
 
 def concrete(base: type) -> set[type]:
@@ -244,7 +249,15 @@ def estimator_cases() -> dict[type, GradientEstimator]:
         cls: cls()
         for cls in (
             *(Automatic, BoundaryTerms, ControlVariate, EvolutionStrategies, FiniteDifferences, LineageCredit),
-            *(MeasureValued, Pathwise, PrunedAlternative, Relaxed, ScoreFunction, SimultaneousPerturbation),
+            *(
+                LocalSurrogate,
+                MeasureValued,
+                Pathwise,
+                PrunedAlternative,
+                Relaxed,
+                ScoreFunction,
+                SimultaneousPerturbation,
+            ),
             StraightThrough,
         )
     }
@@ -258,6 +271,10 @@ def search_cases() -> dict[type, Callable[[], DesignSearch]]:
         RandomSearch: lambda: RandomSearch(events=10),
         CovarianceAdaptation: lambda: CovarianceAdaptation(events=5),
         StartPoint: lambda: StartPoint(RandomSearch(events=10), FiniteDifferences(), steps=4, events=20),
+        LocalRegression: lambda: LocalRegression(sampling=Sampling(calls=40), inducing=60),
+        LocalSurrogate: lambda: LocalSurrogate(
+            partial(gaussian, training={"steps": 40}), sampling=Sampling(calls=60), descent=Descent(events=64, steps=10)
+        ),
     }
 
 

@@ -137,7 +137,7 @@ def test_comparison_files(write_run: WriteRun, tmp_path: Path) -> None:
     directory, _ = comparison(write_run)
     picture = write_comparison(directory)
     assert picture is not None and picture.stat().st_size > 5000
-    assert len(read_table(picture.with_suffix(".csv"), ("median",), ("gradient", "against"))) == 400
+    assert len(read_table(picture.with_suffix(".csv"), ("median",), ("gradient", "against", "quantity"))) == 400
     (directory / "compare.csv").write_text((directory / "compare.csv").read_text().replace("seed_", "lost_"))
     assert write_comparison(directory) is None
 
@@ -173,3 +173,21 @@ def test_of_a_search_the_answer_is_shown_and_not_its_candidates(write_run: Write
     assert axes.get_legend_handles_labels()[1] == ["bayesian (1 seed)", "cma es"]
     alone = numbers_comparison(directory, runs.rows(np.array([1])))
     assert alone is not None and len(alone) == 0 and figure_comparison(alone, runs.rows(np.array([1]))).axes
+
+
+def test_a_search_that_is_rarely_validated_shows_its_own_estimate(write_run: WriteRun) -> None:
+    """A local model that of the design it stands at, others that of their best, and the legend says so."""
+    directory, runs = comparison(write_run)
+    never, falling = np.full(60, np.nan), np.linspace(2, 1, 60)
+    common = {"validation": never, "gradient_norm": never}
+    write_run("local", steps=60, columns={**common, "objective": falling, "predicted_gain": falling})
+    write_run("best", steps=60, columns={**common, "objective": 9 * falling, "best_value": falling - 1})
+    for index, (name, folder) in enumerate((("local_surrogate", "local"), ("cma_es", "best"))):
+        runs.columns["gradient"][index], runs.columns["directory"][index] = name, folder
+    numbers = numbers_comparison(directory, runs)
+    assert numbers is not None and numbers.unique("quantity") == ["own estimate"]
+    for name, last in (("local_surrogate", 1.0), ("cma_es", 0.0)):
+        assert numbers.where("gradient", name).floats("median")[-1] == pytest.approx(last)
+    figure = figure_comparison(numbers, runs)
+    assert "local surrogate (1 seed)*" in figure.axes[0].get_legend_handles_labels()[1]
+    assert "own estimate of the search" in figure.legends[0].get_title().get_text()

@@ -22,6 +22,7 @@ from mode_opt.report import (
     figure_diagnostics,
     figure_objective,
     figure_parameters,
+    figure_promises,
     figure_resolution,
     figure_surrogate,
     write_report,
@@ -29,6 +30,7 @@ from mode_opt.report import (
 from mode_opt.report.catalogue import CATALOGUE
 from mode_opt.report.diagnostics_figure import numbers_diagnostics
 from mode_opt.report.objective_figure import running_mean, smoothing_window
+from mode_opt.report.promise_figure import numbers_promises, words_of_promises
 from mode_opt.report.table import Table, read_table
 
 WriteRun = Callable[..., Path]
@@ -291,7 +293,72 @@ def test_diagnostics_of_a_search_show_its_trust_region(write_run: WriteRun) -> N
         np.testing.assert_array_equal(line(figure.axes[3], name)[:, 1], numbers.floats(name)[known])
         assert known.sum() == 100
     assert len(figure.axes[3].collections) == 2
-    assert "of the designs that the search tried" in (path / "report.html").read_text()
+    assert "by the local model, of the design it was learnt around" in (path / "report.html").read_text()
+
+
+def judged_columns(pulls: list[float], steps: int = 200) -> dict[str, np.ndarray]:
+    """A search whose promise of step k, 1/(1 + k) ± 0.1, is judged in row k + 1 with an error of 0.2."""
+    step = np.arange(steps)
+    promised, pull = 1.0 / (1 + step), np.full(steps, np.nan)
+    pull[1 : len(pulls) + 1] = pulls
+    before = np.concatenate([[np.nan], promised[:-1]])
+    columns = {"predicted_gain": promised, "predicted_gain_standard_error": np.full(steps, 0.1), "pull": pull}
+    columns |= {"actual_gain": before + 0.2 * pull, "actual_gain_standard_error": np.where(step > 0, 0.2, np.nan)}
+    columns |= {"accepted": np.where(np.isfinite(pull), np.nan_to_num(pull) > -2.5, np.nan).astype(float)}
+    return columns | {"radius": 0.5 ** (step / 50), "failed_designs": np.zeros(steps), "surrogate_seconds": 0.1 + step}
+
+
+def test_a_promise_is_compared_with_the_verdict_of_the_next_row(write_run: WriteRun) -> None:
+    """Row 3 judged nothing, and nothing was promised in row 2: the verdict of row 4 belongs to row 3."""
+    columns = judged_columns([0.5, -3.0, np.nan, 1.0, 0.0])
+    columns["predicted_gain"][2] = np.nan
+    path = write_run(columns=columns)
+    write_report(path)
+    figure, numbers = drawn(figure_promises(RunDirectory(path))), csv_of(path, "promises")
+    assert numbers.floats("step").tolist() == [0.0, 1.0, 3.0, 4.0]
+    np.testing.assert_allclose(numbers.floats("promised"), [1.0, 1 / 2, 1 / 4, 1 / 5])
+    np.testing.assert_allclose(
+        (numbers.floats("actual") - numbers.floats("promised")) / numbers.floats("actual_standard_error"),
+        numbers.floats("pull"),
+        atol=1e-9,
+    )
+    pulls, gains, radius, last = figure.axes
+    assert line(pulls, "step accepted")[:, 1].tolist() == [0.5, 1.0, 0.0]
+    assert line(pulls, "step for the worse").tolist() == [[1.0, -3.0]]
+    points = [c for c in gains.containers if isinstance(c, ErrorbarContainer)]
+    assert sum(len(c.lines[0].get_xdata()) for c in points) == 4
+    np.testing.assert_array_equal(line(radius, "radius")[:, 1], columns["radius"])
+    assert last.get_ylabel() == "learning and descent [s a step]"
+    page = (path / "report.html").read_text()
+    assert "came true within 2 standard errors in 3 of 4 steps; 1 step was significantly for the worse." in page
+    drawn_again = csv_of(path, "diagnostics")
+    assert "radius" not in drawn_again and "gradient_norm" in drawn_again, "no panel twice"
+
+
+def test_failed_designs_take_the_place_of_the_seconds(write_run: WriteRun) -> None:
+    columns = judged_columns([0.0] * 20) | {"failed_designs": np.arange(200) % 2.0}
+    figure = drawn(figure_promises(RunDirectory(write_run(columns=columns))))
+    assert line(figure.axes[3], "failed_designs")[:, 1].sum() == 100
+
+
+@pytest.mark.parametrize(
+    ("pulls", "words", "absent"),
+    [
+        ([1.0, -1.0] * 10, "in 20 of 20 steps (19 are expected", "promises too"),
+        ([-1.2] * 16, "It promises too much: the mean pull is -1.2.", "too small"),
+        ([4.0, -4.0] * 10, "Its errors are too small by a factor of about 4.0.", "promises too"),
+        ([9.0], "in 0 of 1 step.", "too small"),
+    ],
+)
+def test_promises_in_words(write_run: WriteRun, pulls: list[float], words: str, absent: str) -> None:
+    numbers = numbers_promises(RunDirectory(write_run(columns=judged_columns(pulls))))
+    assert numbers is not None and len(numbers) == len(pulls)
+    assert words in words_of_promises(numbers) and absent not in words_of_promises(numbers)
+
+
+def test_a_run_without_promises_has_no_such_figure(reported: Path) -> None:
+    assert figure_promises(RunDirectory(reported)) is None
+    assert "promises of the local model" in (reported / "report.html").read_text(), "named among what is absent"
 
 
 def test_a_design_parameter_is_not_taken_for_a_diagnostic(write_run: WriteRun) -> None:

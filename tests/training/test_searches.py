@@ -29,7 +29,15 @@ from mode_opt.training.progress import Progress
 from mode_opt.training.run_directory import prepare
 from mode_opt.training.signals import Interrupted, Requests
 
-SMALL = Effort(warm_up=2, reconstruction_steps=1, designs=2, events_per_design=16, check_every=3, validation_events=64)
+SMALL = Effort(
+    warm_up=2,
+    reconstruction_steps=1,
+    designs=2,
+    events_per_design=16,
+    check_every=3,
+    validation_events=64,
+    validation_share=1.0,
+)
 NAMES = {"detector": "gauge", "gradient": "walk", "objective": "resolution"}
 
 
@@ -104,6 +112,14 @@ def test_every_simulated_event_of_a_search_is_counted_once(tmp_path):
     """8 steps of 64 and a training of 2·16, a warm-up of 2·2·16, two validations of 64."""
     content = job(tmp_path).run().content
     assert content["simulator_calls"] == 8 * (64 + 32) + 2 * 32 + 2 * 64
+
+
+def test_validations_take_no_more_than_their_share_of_a_search(tmp_path):
+    """64 calls of warm-up, 96 a step and 64 a validation: 704 with one at step 6, 1056 at step 9, 1344 at step 12."""
+    job(tmp_path, effort=replace(SMALL, validation_share=0.1), budget=Budget(steps=13)).run()
+    assert [int(row["step"].split(".")[0]) for row in rows(tmp_path) if row["validation"]] == [6, 12]
+    job(tmp_path / "more", effort=replace(SMALL, validation_share=0.2), budget=Budget(steps=13)).run()
+    assert [int(row["step"].split(".")[0]) for row in rows(tmp_path / "more") if row["validation"]] == [3, 6, 9, 12]
 
 
 def test_the_budget_of_simulator_calls_ends_a_search(tmp_path):

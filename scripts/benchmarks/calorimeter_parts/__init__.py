@@ -1,0 +1,1 @@
+"""What scripts/benchmarks/black_box_calorimeter.py is made of."""
