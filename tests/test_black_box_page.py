@@ -75,7 +75,7 @@ def test_every_option_is_described():
     table = PAGE.split("| key | what it is |")[1].split("`gradient=local_regression` has")[0]
     named = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
     node = configured("local_surrogate")
-    within = [f"sampling.{key}" for key in node["sampling"]] + ["descent.events", ".steps", ".rate"]
+    within = [f"sampling.{key}" for key in node["sampling"]] + ["descent.events", ".steps", ".rate", ".method"]
     expected = {key for key in node if key not in ("_target_", "sampling", "descent")} | set(within)
     assert set(re.findall(r"`([\w.]+)`", named)) - {"sampling._target_"} == expected - {"sampling._target_"}
     families = PAGE.split("| `surrogate=` |")[1].split("All of them")[0]

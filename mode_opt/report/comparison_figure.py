@@ -135,7 +135,8 @@ def figure_comparison(numbers: Table, runs: Table, objective: str = "objective")
     legend_above(figure, 3)
     if len(numbers) and OWN in numbers.unique("quantity"):
         for legend in figure.legends:
-            legend.set_title(f"* {OWN} of the search; points at the end are verified", {"size": 9.5})
+            legend.set_title(f"* {OWN} of the search; points at the end are verified")
+            legend.get_title().set_fontsize(9.5)
     return figure
 
 

@@ -121,5 +121,7 @@ def _course(axes: Axes, history: Table, name: str, label: str) -> None:
 
 
 def _steps(axes: Axes, label: str) -> None:
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     dress(axes, "design step", label)

@@ -5,11 +5,11 @@ from mode_opt.surrogates.base import Coordinates, Surrogate
 from mode_opt.surrogates.cache import cache_folder, content_key, load_or_fit
 from mode_opt.surrogates.chain_rule import ChainRule
 from mode_opt.surrogates.coarse_to_fine import CoarseToFine
+from mode_opt.surrogates.composition import Composition
 from mode_opt.surrogates.conditional_gaussian import ConditionalGaussian
 from mode_opt.surrogates.denoising import Denoising
 from mode_opt.surrogates.density import ConditionalDensity, DensitySurrogate, PlainCoordinates
 from mode_opt.surrogates.ensembles import Ensemble, SurrogateFactory, ensemble
-from mode_opt.surrogates.composition import Composition
 from mode_opt.surrogates.families import deposits, diffusion, flow, gan, gaussian, mixture, quadratic
 from mode_opt.surrogates.held_out import calibration
 from mode_opt.surrogates.mixture_density import MixtureDensity

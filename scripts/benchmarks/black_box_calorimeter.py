@@ -48,8 +48,8 @@ def perform(case: str, method: str, seed: int, options: argparse.Namespace) -> R
         run.write(options.runs)
     last = [run.calls[-1]] if METHODS[method].search is None else [b for b in BUDGETS if b <= options.calls]
     for calls in last:
-        measure(run, calls, Thoroughness(*options.thoroughness))
-        run.write(options.runs)
+        if measure(run, calls, Thoroughness(*options.thoroughness)):
+            run.write(options.runs)
     return run
 
 

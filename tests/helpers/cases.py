@@ -151,7 +151,10 @@ def local_surrogate(name: str) -> Any:
 
     phi, primaries = plain_point(8), cells(10).expand(8)
     events = Events.of(primaries.truth, phi["gain"][:, :, None, None] * primaries.hits[:, :, :2] + phi["cut"][0, 0])
-    if name == "ensemble":
+    if name == "refined":
+        plain = partial(surrogates.gaussian, training={"steps": 10})
+        surrogate = surrogates.refined(phi, primaries, events, plain(phi, primaries, events), plain, ratio=2)
+    elif name == "ensemble":
         surrogate = surrogates.ensemble(phi, primaries, events, partial(surrogates.mixture, training={"steps": 10}), 2)
     else:
         surrogate = getattr(surrogates, name)(phi, primaries, events, training={"steps": 10})
@@ -165,7 +168,7 @@ def simulator_cases() -> dict[type, Case]:
     from mode_opt.detectors.event_selection import Cut, HardSelection, NoisySelection
     from mode_opt.detectors.sampling_calorimeter.parametric import ParametricShower
     from mode_opt.detectors.sampling_calorimeter.surrogate import shower_model
-    from mode_opt.surrogates import DensitySurrogate, Ensemble, NeighbourhoodSurrogate, QuadraticSurrogate
+    from mode_opt.surrogates import DensitySurrogate, Ensemble, NeighbourhoodSurrogate, QuadraticSurrogate, Refined
 
     return {
         ParametricShower: (ParametricShower, calorimeter_point, electrons),
@@ -173,6 +176,7 @@ def simulator_cases() -> dict[type, Case]:
         Ensemble: (partial(local_surrogate, "ensemble"), plain_point, cells),
         NeighbourhoodSurrogate: (partial(local_surrogate, "gaussian"), plain_point, cells),
         QuadraticSurrogate: (partial(local_surrogate, "quadratic"), plain_point, cells),
+        Refined: (partial(local_surrogate, "refined"), plain_point, cells),
         Digitisation: (
             lambda: Digitisation(photoelectrons_per_MeV=50.0, noise=0.1, gain="gain", threshold="cut"),
             plain_point,

@@ -15,7 +15,7 @@ from mode_opt.surrogates import Surrogate
 
 FOLDER = next(path for path in mode_opt.__path__).removesuffix("mode_opt") + "conf/surrogate"
 
-NAMES = ["diffusion", "ensemble", "flow", "gan", "gaussian", "mixture", "quadratic"]
+NAMES = ["deposits", "diffusion", "ensemble", "flow", "gan", "gaussian", "mixture", "quadratic"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -209,6 +209,22 @@ def test_few_inducing_points_agree_and_do_not_pretend_to_know_more(known):
     assert bool((claimed > 0.85 * error).all()) and bool((claimed < 2 * error).all())
 
 
+def test_few_inducing_points_are_the_fully_independent_training_conditional():
+    """``Q + diag(K − Q) + noise`` with ``Q = K_nm K_mm⁻¹ K_mn`` (Snelson and Ghahramani, equation 9)."""
+    posterior, _ = settled(1, n=60, inducing=15)
+    exact, m, designs = Exact(posterior), posterior.inducing, numbers(4, 2, seed=7)
+    full = exact.covariance(exact.psi, exact.x, exact.psi, exact.x)
+    carried = full[m][:, m].inverse() @ full[m]
+    q, h = full[:, m] @ carried, exact.h
+    noise = (exact.features(exact.x.abs(), exact.x) @ posterior.parameters["noise"]).exp()
+    inverse = (q + torch.diag((full - q).diagonal() + noise)).inverse()
+    beta = torch.linalg.solve(h.T @ inverse @ h, h.T @ inverse @ posterior.data.values)
+    rows = [exact.covariance(d.expand(60, -1), exact.x, exact.psi[m], exact.x[m]).mean(0) for d in designs]
+    fluctuation = torch.stack(rows) @ carried @ inverse @ (posterior.data.values - h @ beta)
+    expected = (h.mean(0) @ beta + fluctuation) * exact.scale + exact.shift
+    torch.testing.assert_close(posterior.mean(designs), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_inducing_points_are_half_near_the_centre_and_all_different():
     process, psi = GaussianProcess(first_steps=0, inducing=20), numbers(100, 2)
     posterior = process.fit(psi, numbers(100, 0), numbers(100, seed=4), generator(), centre=torch.ones(2))

@@ -37,7 +37,7 @@ OVERVIEW: Mapping[str, Look] = {  # the last colours are of P. Tol, for colour-b
 }
 FAMILY_LOOKS: Mapping[str, Look] = {
     "regression": Look("#0072B2", "s", "--"),
-    **{f"local_{name}": replace(look, line="-") for name, look in zip(FAMILIES, SERIES[1:], strict=True)},
+    **{f"local_{name}": replace(look, line="-") for name, look in zip(FAMILIES, SERIES[1:], strict=False)},
 }
 WIDTHS = {"ours": 2.2, "baseline": 1.4, "reference": 1.2}
 

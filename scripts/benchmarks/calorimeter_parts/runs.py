@@ -104,14 +104,15 @@ def optimised(case: str, method: str, seed: int, budget: float, effort: Effort |
     return run
 
 
-def measure(run: Run, calls: float, how: Thoroughness, seed: int = 1000) -> None:
-    """Measure the answer after so many calls, unless that has been done; the same primaries and seeds for all."""
+def measure(run: Run, calls: float, how: Thoroughness, seed: int = 1000) -> bool:
+    """Measure the answer after so many calls; False if that has been done. The same primaries and seeds for all."""
     name = f"{calls:.0f}"
     if name in run.measured:
-        return
+        return False
     subject = experiment(CASES[run.case], seed=0)
     phi = DesignPoint(torch.tensor([run.at(calls)]), subject.design().layout)
     run.measured[name] = [_replica(subject, phi, how, seed, index) for index in range(how.replicas)]
+    return True
 
 
 def _replica(subject: Experiment, phi: DesignPoint, how: Thoroughness, seed: int, index: int) -> list[float]:
@@ -135,4 +136,5 @@ def _replica(subject: Experiment, phi: DesignPoint, how: Thoroughness, seed: int
 
 def replicas(values: list[list[float]]) -> list[Replicas]:
     """As they are written in a run."""
-    return [Replicas(torch.tensor(row[0]).double(), torch.tensor(row[1:]).double()) for row in values]
+    rows = [torch.tensor(row, dtype=torch.float64) for row in values]
+    return [Replicas(row[0], row[1:]) for row in rows]
