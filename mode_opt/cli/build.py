@@ -17,6 +17,7 @@ from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Detector, Experiment, GradientCheck
 from mode_opt.experiment.detector import Progress
 from mode_opt.gradients import Automatic, DesignSearch, GradientEstimator
+from mode_opt.reconstruction import PriorBelief
 from mode_opt.simulation import Simulator, opaque
 from mode_opt.training.job import Settings
 
@@ -85,7 +86,10 @@ def method_of(configuration: DictConfig, detector: Detector, simulator: Simulato
     from mode_opt.search import recommend
 
     objective = built(configuration.objective) or detector.objective
-    found = recommend(simulator, detector.design, calls, objective.additive)
+    reconstruction = built(configuration.reconstruction) or detector.reconstruction
+    untrained = reconstruction == PriorBelief.fitting or isinstance(reconstruction, PriorBelief)
+    family = built(configuration.get("surrogate"))
+    found = recommend(simulator, detector.design, calls, objective.additive, not untrained, family)
     return Method(found.method, found.name, found.reason)
 
 

@@ -9,8 +9,8 @@ from mode_opt.experiment.finding import Finding
 from mode_opt.experiment.guard import GradientCheck
 from mode_opt.experiment.loop import Outcome, optimise
 from mode_opt.experiment.reference import Problem, Reference
-from mode_opt.objectives.uncertainty import Estimate, Replicas, jackknife
 from mode_opt.experiment.verification import Verification, VerificationEffort, verify
+from mode_opt.objectives.uncertainty import Estimate, Replicas, jackknife
 
 __all__ = [
     "Alternation",

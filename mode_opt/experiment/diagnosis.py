@@ -16,8 +16,8 @@ from mode_opt.experiment.detector import Progress
 from mode_opt.experiment.directions import Directions
 from mode_opt.experiment.finding import BIASED, FAILED, REFUSED, Finding, ParameterFinding, freedom, verdict
 from mode_opt.experiment.reference import LEAST, Problem, Reference, central_differences, exact_reference
-from mode_opt.objectives.uncertainty import Estimate
 from mode_opt.gradients import GradientEstimator
+from mode_opt.objectives.uncertainty import Estimate
 from mode_opt.simulation import Counted
 
 # What an estimator or simulator may raise at a design; named one by one, so that a request to stop passes.

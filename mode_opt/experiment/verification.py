@@ -12,8 +12,8 @@ from mode_opt.errors import ConfigurationError, NonFiniteError
 from mode_opt.events import Events
 from mode_opt.experiment.detector import Progress
 from mode_opt.experiment.experiment import Experiment
-from mode_opt.objectives.uncertainty import Estimate, Replicas, jackknife
 from mode_opt.objectives import weighted_mean
+from mode_opt.objectives.uncertainty import Estimate, Replicas, jackknife
 from mode_opt.reconstruction import PriorBelief
 from mode_opt.simulation import stream
 

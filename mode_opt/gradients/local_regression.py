@@ -43,7 +43,8 @@ class LocalRegression(LocalSearch):
         sampling: how much is simulated; see `Sampling`.
         window: simulated events from which the model is learnt.
         inducing: points that carry its posterior.
-        caution: κ.
+        caution: κ; None is 0.5 for 20 parameters or more, and in proportion less for fewer: of more directions, more
+            are unknown.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class LocalRegression(LocalSearch):
         sampling: Sampling | None = None,
         window: int = 8000,
         inducing: int = 800,
-        caution: float = 0.1,
+        caution: float | None = None,
     ) -> None:
         region = TrustRegion(radius, min(0.01, radius), max(largest_radius, radius))
         super().__init__(region, sampling or Sampling(), window)
@@ -91,11 +92,12 @@ class LocalRegression(LocalSearch):
     def minimise(self, pipeline: Pipeline, centre: Tensor, generator: torch.Generator) -> tuple[Tensor, Estimate]:
         posterior, radius = self._model(pipeline, generator), self.region.radius
         start = centre[0].double().cpu()
+        caution = min(0.5, 0.025 * len(start)) if self.caution is None else self.caution
         bounds = list(zip((start - radius).tolist(), (start + radius).tolist(), strict=True))
 
         def pessimistic(psi: np.ndarray) -> tuple[float, np.ndarray]:
             point = torch.from_numpy(psi).unsqueeze(0).requires_grad_()
-            value = posterior.mean(point)[0] + self.caution * posterior.difference_error(point, start[None])[0]
+            value = posterior.mean(point)[0] + caution * posterior.difference_error(point, start[None])[0]
             value = value + self._penalty(pipeline, point)
             value.backward()
             assert point.grad is not None  # torch's, after backward

@@ -26,7 +26,7 @@ from mode_opt.report.style import GREY, INK, dress, legend_above, new_figure
 
 ROOT = Path(__file__).parents[2]
 DIMENSIONS = (1, 2, 4, 8, 16, 32, 64)
-LOCAL, BAYESIAN = ("regression", "local_gaussian"), ("bayesian", "turbo")
+LOCAL, BAYESIAN = ("regression", "local_mixture"), ("bayesian", "turbo")
 SHARE = 0.1
 COLUMNS = ("dimension", "method", "runs", "reached", "spent", "lower_quartile", "median", "upper_quartile", "designs")
 

@@ -21,8 +21,8 @@ from mode_opt.cli.build import detector_of
 from mode_opt.cli.compose import composed
 from mode_opt.experiment import Alternation, Detector, Effort, Experiment
 from mode_opt.experiment.alternation import Optimisers
-from mode_opt.objectives.uncertainty import jackknife
 from mode_opt.gradients import GradientEstimator, LineageCredit, ScoreFunction
+from mode_opt.objectives.uncertainty import jackknife
 from mode_opt.simulation import stream
 
 matplotlib.use("Agg")

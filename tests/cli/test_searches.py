@@ -145,7 +145,7 @@ def recommending(monkeypatch):
     """Recommends by the budget, and remembers what it was asked."""
     asked = []
 
-    def recommend(simulator, design, simulator_calls=None, additive=False):
+    def recommend(simulator, design, simulator_calls=None, additive=False, trained=False, surrogate=None):
         asked.append((type(simulator).__name__, design.psi.shape[1], simulator_calls))
         method, name = (Walk(), "walk") if simulator_calls == 1500 else (Pathwise(), "pathwise")
         return SimpleNamespace(method=method, name=name, reason="it is a test")

@@ -16,9 +16,9 @@ from mode_opt.experiment.diagnosis import cosine
 from mode_opt.experiment.finding import AGREES, BIASED, FAILED, REFUSED, UNDECIDED, freedom, threshold
 from mode_opt.experiment.guard import comparable, problem_of
 from mode_opt.experiment.reference import Reference, central_differences, exact_reference
-from mode_opt.objectives.uncertainty import Estimate
 from mode_opt.gradients import Automatic, FiniteDifferences, GradientEstimator, Pathwise, ScoreFunction
 from mode_opt.objectives import Resolution
+from mode_opt.objectives.uncertainty import Estimate
 from mode_opt.simulation import Promise, StochasticSimulator, stream
 
 EFFORT = DiagnosisEffort(batches=32)

@@ -26,7 +26,7 @@ FIRST = 100.0
 
 OVERVIEW: Mapping[str, Look] = {  # the last colours are of P. Tol, for colour-blind readers too
     "regression": Look("#0072B2", "s", "-"),
-    "local_gaussian": Look("#D55E00", "o", "-"),
+    "local_mixture": Look("#D55E00", "o", "-"),
     "bayesian": Look("#009E73", "D", "--"),
     "turbo": Look("#56B4E9", "P", "--"),
     "cma": Look("#CC79A7", "^", "--"),

@@ -2,14 +2,17 @@
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from mode_opt.objectives import Estimate
 from mode_opt.objectives.uncertainty import Replicas
-from mode_opt.report.style import GREY, SERIES, dress, new_figure
+from mode_opt.report.style import GREY, SERIES, Look, dress, legend_above, new_figure
 
 from .runs import Run, replicas
 from .setting import CASES, METHODS
@@ -147,7 +150,7 @@ def _cell(estimate: Estimate) -> str:
     return f"{1e4 * estimate.value:.1f}{error}"
 
 
-def figure(measured: Sequence[Row]):  # type: ignore[no-untyped-def]  # matplotlib is imported by its user only
+def figure(measured: Sequence[Row]) -> Figure:
     """J against simulated events, a panel a case: every seed as a point, their mean as a line."""
     cases = list(dict.fromkeys(key[0] for key in groups(measured)))
     picture = new_figure(height=3.9, width=max(7.5, 4.2 * len(cases)))
@@ -155,12 +158,11 @@ def figure(measured: Sequence[Row]):  # type: ignore[no-untyped-def]  # matplotl
     for axes, case in zip(picture.subplots(1, len(cases), squeeze=False)[0], cases, strict=True):
         _panel(axes, [row for row in measured if row.run.case == case], looks)
         axes.set_title(CASES[case].label, fontsize=10)
-    handles, labels = picture.axes[0].get_legend_handles_labels()
-    picture.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    legend_above(picture, columns=2)
     return picture
 
 
-def _panel(axes, measured, looks) -> None:  # type: ignore[no-untyped-def]
+def _panel(axes: Axes, measured: Sequence[Row], looks: Mapping[str, Look]) -> None:
     reference = [row.objective.value for row in measured if row.run.method == REFERENCE]
     if reference:
         label = METHODS[REFERENCE].label
@@ -171,6 +173,8 @@ def _panel(axes, measured, looks) -> None:  # type: ignore[no-untyped-def]
         by_method.setdefault(method, []).append((calls, [row.objective.value for row in same]))
     for method, look in looks.items():
         points = by_method.get(method, [])
+        if not points:
+            continue
         calls = [calls for calls, _ in points]
         means = [mean(values) for _, values in points]
         axes.plot(calls, means, color=look.colour, linestyle=look.line, linewidth=1.6, label=METHODS[method].label)
