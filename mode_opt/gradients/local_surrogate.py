@@ -24,7 +24,7 @@ from mode_opt.objectives import Estimate
 from mode_opt.simulation import PrimarySource, Recorded, Simulator
 from mode_opt.simulation.program import draw_seed
 from mode_opt.simulation.running import count
-from mode_opt.surrogates import Surrogate, mixture
+from mode_opt.surrogates import Surrogate, evidence_ridge, mixture
 
 SurrogateFactory = Callable[[DesignPoint, Events, Events], Surrogate]
 SHARES = (1.0, 0.5, 0.25)
@@ -89,6 +89,9 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
         caution: see above.
         estimator: for the chain with the surrogate in it; None is `quietest`: pathwise, and for parts with random
             choices one alternative an event.
+        corrected: learn from the simulated designs, too, by how much the surrogates' J is off, linearly in ψ, and add
+            that to it: a bias of the surrogate that a non-linear objective makes of small errors of many hits, and that
+            differs between designs, then costs precision only. None: if the objective is no mean.
         imagined: train a reconstruction on events of the surrogates, which are as many as wanted and cost no calls (on
             the simulated ones until there are surrogates); False: on simulated events, which it may learn by heart.
 
@@ -107,6 +110,7 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
         descent: Descent | None = None,
         caution: float = 0.0,
         estimator: GradientEstimator | None = None,
+        corrected: bool | None = None,
         imagined: bool = True,
     ) -> None:
         region = TrustRegion(radius, radius / 10, max(largest_radius, radius))
@@ -117,7 +121,8 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
         self.number, self.caution, self.descent = members, caution, descent or Descent()
         self.estimator, self.imagined = estimator, imagined
         self.members: list[Surrogate] = []  # their weights are in the extra state, with what else is needed
-        self.fits = 0
+        self.fits, self.corrected = 0, corrected
+        self._correction: tuple[Tensor, Tensor] | None = None  # centre, 1 x d, and slope, d
 
     def part(self, simulator: Simulator) -> Simulator:
         return Segments.of(simulator).replaced
@@ -166,9 +171,40 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
         for index, member in enumerate(self.members):
             own = (owner == index).nonzero()[:, 0]
             notes |= self._fit(member, batch[own] if len(own) > 1 else batch, generator)
+        self._correction = self._corrected(pipeline, batch, centre, generator)
         return tuple(sorted(notes))
 
     def residual(self, pipeline: Pipeline, batch: Batch, generator: torch.Generator) -> Estimate:
+        residual = self._residuals(pipeline, batch, generator) - self._offset(batch.psi)
+        if len(residual) < 2:  # of all other designs nothing came back
+            return Estimate(float(residual.mean()), math.inf)
+        return Estimate(float(residual.mean()), float(residual.std() / len(residual) ** 0.5))
+
+    def _corrected(
+        self, pipeline: Pipeline, batch: Batch, centre: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor] | None:
+        """What the surrogates' J lacks of the simulated one, as a slope in ψ at the centre; None: not asked for."""
+        wanted = not pipeline.additive if self.corrected is None else self.corrected
+        if not wanted or len(batch.psi) < 10:
+            return None
+        residual = self._residuals(pipeline, batch, generator)
+        step = (batch.psi - centre) / self.region.radius
+        basis = torch.cat([torch.ones_like(step[:, :1]), step], 1)
+        groups = torch.tensor([0] + [1] * step.shape[1], device=step.device)
+        if not bool(residual.isfinite().all()):
+            return None
+        fitted = evidence_ridge(basis, residual[:, None].to(basis), torch.ones_like(residual), groups)
+        return centre, fitted[1:, 0] / self.region.radius
+
+    def _offset(self, psi: Tensor) -> Tensor:
+        """``b``, the correction at designs ``b x d``; zero at the centre, for only differences matter."""
+        if self._correction is None:
+            return psi.new_zeros(len(psi))
+        centre, slope = self._correction
+        return (psi - centre) @ slope
+
+    def _residuals(self, pipeline: Pipeline, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Simulated minus predicted objective of each design, ``b``."""
         copies = COPIES if pipeline.additive and batch.outputs.count == 1 else 1
         # Copies of what was simulated, too: parts after it cost nothing, and their noise averages out.
         inputs, outputs = (
@@ -182,10 +218,7 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
                 )
                 for m in self.members
             ]
-        residual = simulated - torch.stack(expected).mean(0)
-        if len(residual) < 2:  # of all other designs nothing came back
-            return Estimate(float(residual.mean()), math.inf)
-        return Estimate(float(residual.mean()), float(residual.std() / len(residual) ** 0.5))
+        return simulated - torch.stack(expected).mean(0)
 
     def minimise(self, pipeline: Pipeline, centre: Tensor, generator: torch.Generator) -> tuple[Tensor, Estimate]:
         primaries, seed = pipeline.primaries.sample(self.descent.events, generator), draw_seed(generator)
@@ -248,10 +281,15 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
         return (self.estimator or quietest(chain)).loss(chain, design, primaries, score, source)
 
     def model_state(self) -> dict[str, Any]:
-        return {"fits": self.fits, "members": [member.state_dict() for member in self.members]}
+        return {
+            "fits": self.fits,
+            "correction": self._correction,
+            "members": [member.state_dict() for member in self.members],
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         self.fits = int(state["fits"])
+        self._correction = None if state["correction"] is None else tuple(state["correction"])
         if state["members"]:
             self.members = self._new(self.replay.batches[-1])
             for member, weights in zip(self.members, state["members"], strict=True):
@@ -287,7 +325,7 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
             design.psi.data.copy_(psi)
             generator = torch.Generator(centre.device).manual_seed(seed)
             loss = estimator.loss(chain, design, primaries, pipeline.score, generator)
-            loss = loss + pipeline.penalty(design()).sum()
+            loss = loss + pipeline.penalty(design()).sum() + self._offset(design.psi).sum()
             (slope,) = torch.autograd.grad(loss, design.psi, allow_unused=True)
             return torch.full_like(psi[0], torch.nan) if slope is None else slope[0]
 
@@ -305,13 +343,12 @@ class LocalSurrogate(LocalSearch, GradientEstimator):
         segments = Segments.of(pipeline.simulator)
         return [segments.with_surrogate(member) for member in self.members]
 
-    @staticmethod
-    def _value(pipeline: Pipeline, chain: Simulator, psi: Tensor, primaries: Events, seed: int) -> Tensor:
+    def _value(self, pipeline: Pipeline, chain: Simulator, psi: Tensor, primaries: Events, seed: int) -> Tensor:
         """J of one surrogate at one design, penalty included; the same noise for all designs."""
         phi = pipeline.design.point(psi).detach()
         with torch.no_grad():
             events = chain(phi, primaries, torch.Generator(psi.device).manual_seed(seed))
-            return pipeline.score(events, phi)[0] + pipeline.penalty(phi)[0]
+            return pipeline.score(events, phi)[0] + pipeline.penalty(phi)[0] + self._offset(psi)[0]
 
 
 def _given(primaries: Events) -> PrimarySource:

@@ -69,10 +69,10 @@ def _squares(a: Tensor, b: Tensor) -> Tensor:
 class GaussianProcess:
     """``y = β·h(x) + g(x) + f(ψ, x) + ε`` with Gaussian-process priors on g and f, and a learnt noise.
 
-    ``h = (1, x, x²)`` has a flat prior; g and f have the `Kernel` covariances ``s_x² k_x`` and
-    ``s² k_ψ (1 + c² k_x)``, so that data which do not show an interaction of design and known inputs pool all events for
-    the dependence on the design. The noise of a value is ``exp(θ·(1, |x|, x²))``: events from which little can be learnt
-    count less. What is asked for is the mean over the known inputs, ``J(ψ) = ⟨E y⟩_x``.
+    ``h = (1, x, x²)`` has a flat prior; g and f have the `Kernel` covariances ``s_x² k_x`` and ``s² k_ψ (1 + c² k_x)``,
+    so that data which do not show an interaction of design and known inputs pool all events for the dependence on the
+    design. The noise of a value is ``exp(θ·(1, |x|, x²))``: events from which little can be learnt count less. What is
+    asked for is the mean over the known inputs, ``J(ψ) = ⟨E y⟩_x``.
 
     Hyperparameters maximise the evidence of at most ``subset`` values (Adam, warm-started); the posterior then uses all
     values through ``inducing`` of them, and what these cannot explain counts as noise of the value (fully independent
