@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from bowl import Bowl, bowl_pipeline, searched
+from bowl import Bowl, bowl_pipeline, height, searched
 from statistical import assert_mean
 
 from mode_opt.design import Design
@@ -325,3 +325,49 @@ def test_an_estimate_where_nothing_can_be_simulated_is_refused():
     primaries = pipeline.primaries.sample(64, stream("cpu", 0))
     with pytest.raises(NonFiniteError, match=r"no design near the present one can be simulated.*overlap"):
         LocalSurrogate(small).loss(pipeline.simulator, pipeline.design, primaries, mean, stream("cpu", 0))
+
+
+class Tilted(Surrogate):
+    """Reads ``3 x`` too much: wrong by a slope that no fit removes."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, phi, primaries, generator=None):
+        events = self.inner(phi, primaries, generator)
+        return Events.of(events.truth, events.hits + 3 * phi["x"][:, :, None, None], weight=events.weight)
+
+    def fit(self, phi, primaries, events, *, seed=0, warm=False, progress=lambda what, fraction: None):
+        return self.inner.fit(phi, primaries, events, seed=seed, warm=warm)
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+def test_what_a_surrogate_lacks_of_the_simulated_objective_is_learnt(corrected):
+    """The gain of a step in x by a surrogate tilted by 3 x: right with the correction, off by it without."""
+    search = LocalSurrogate(
+        lambda *given: Tilted(small(*given)), sampling=Sampling(calls=800), descent=DESCENT, corrected=corrected
+    )
+    pipeline = bowl_pipeline()
+    batch, _, _ = search.simulated(pipeline, stream("cpu", 0))
+    search.replay.add(batch)
+    start = pipeline.design.psi.detach().clone()
+    search.learn(pipeline, batch, start, stream("cpu", 1))
+    end = start + torch.tensor([[0.1, 0.0]])
+    first, last = (pipeline.design.point(psi) for psi in (start, end))
+    truth = float((height(first) - height(last)).detach())
+    tilt = 3 * float((first["x"] - last["x"]).detach())
+    found = search.gain(pipeline, start, end, stream("cpu", 2)).value
+    assert found == pytest.approx(truth if corrected else truth + tilt, abs=0.15 * abs(tilt))
+
+
+def test_the_correction_survives_a_checkpoint():
+    search = LocalSurrogate(small, sampling=Sampling(calls=100, events=2), descent=DESCENT, corrected=True)
+    pipeline = bowl_pipeline(additive=False)
+    searched(search, pipeline, 1)
+    saved = search.get_extra_state()["model"]["correction"]
+    other = LocalSurrogate(small, sampling=Sampling(calls=100, events=2), descent=DESCENT, corrected=True)
+    other.set_extra_state(search.get_extra_state())
+    other.recorded(pipeline, 2, 1, stream("cpu", 0))
+    again = other.get_extra_state()["model"]["correction"]
+    assert all(torch.equal(a, b) for a, b in zip(saved, again, strict=True))
