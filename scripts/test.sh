@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, type check and the whole test suite. Further arguments go to pytest; --slow runs the long tests only.
+# Lint, type check and the whole test suite, two tests at a time. Further arguments go to pytest; --slow runs the long tests only.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 install "[test]"
@@ -12,4 +12,5 @@ fi
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy
-exec "$PYTHON" -m pytest "${select[@]}" "$@"
+export OMP_NUM_THREADS=1 # two workers, a core each
+exec "$PYTHON" -m pytest -n 2 "${select[@]}" "$@"

@@ -9,6 +9,7 @@ from statistics import mean, stdev
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from mode_opt.objectives import Estimate
 from mode_opt.objectives.uncertainty import Replicas
@@ -181,4 +182,7 @@ def _panel(axes: Axes, measured: Sequence[Row], looks: Mapping[str, Look]) -> No
         for number, values in points:
             axes.plot([number] * len(values), values, look.marker, color=look.colour, markersize=4.5, alpha=0.7)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator([2e4, 5e4, 1e5, 2e5]))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_locator(NullLocator())
     dress(axes, "simulated events", "J, measured anew")
