@@ -9,7 +9,7 @@ from statistics import mean, stdev
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullFormatter
 
 from mode_opt.objectives import Estimate
 from mode_opt.objectives.uncertainty import Replicas
@@ -184,5 +184,5 @@ def _panel(axes: Axes, measured: Sequence[Row], looks: Mapping[str, Look]) -> No
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator([2e4, 5e4, 1e5, 2e5]))
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
     dress(axes, "simulated events", "J, measured anew")
