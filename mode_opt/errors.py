@@ -18,6 +18,9 @@ class ConfigurationError(ModeOptError):
         self.key, self.value, self.expected = key, value, expected
         super().__init__(f"{key}: got {value!r}, expected {expected}")
 
+    def __reduce__(self) -> tuple[type["ConfigurationError"], tuple[str, object, str]]:
+        return ConfigurationError, (self.key, self.value, self.expected)
+
 
 class ShapeError(ModeOptError):
     """A tensor whose shape breaks a contract (``b`` designs, ``n`` events, ``h`` hits, ``f`` and ``t`` features)."""

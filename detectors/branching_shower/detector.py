@@ -10,6 +10,7 @@ from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Detector
 from mode_opt.experiment.configuration import detector_settings
 from mode_opt.experiment.detector import Progress
+from mode_opt.geometry import LayerStack
 from mode_opt.objectives import Objective, Resolution
 from mode_opt.reconstruction import CellNetwork, PriorBelief
 from mode_opt.simulation import Chain, ParticleGun, Simulator
@@ -75,6 +76,7 @@ def _build(
         objective=aim,
         hit_names=("deposit", "absorber") if absorber_deposits else ("deposit",),
         drawing=partial(draw, **stack, width=width),
+        volumes=_volumes(**stack, width=width, slab=FRONT in made()),
         description=description,
     )
 
@@ -106,6 +108,15 @@ def _objective(chosen: Mapping[str, Mapping[str, Any] | None]) -> Objective:
         raise ConfigurationError("detector.objective", sorted(wanted), expected)
     ((name, arguments),) = wanted.items()
     return OBJECTIVES[name](**arguments)
+
+
+def _volumes(layers: int, absorber: str, gap: str, front: str, width: float, slab: bool) -> LayerStack:
+    """The layers, a gap with one channel, behind the slab in front if the design has one."""
+    repeated = [
+        {"kind": "absorber", "thickness": ABSORBER, "material": absorber},
+        {"kind": "gap", "thickness": GAP, "material": gap, "sensitive": True, "channels": 1},
+    ]
+    return LayerStack(repeated, layers, width, [{"kind": "front", "thickness": FRONT, "material": front}] * slab)
 
 
 def draw(phi: DesignPoint, layers: int, absorber: str, gap: str, front: str, width: float) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import final
 
 from mode_opt.errors import ConfigurationError
+from mode_opt.geometry import MATERIALS as BUILT_OF
 
 PhotoCoefficients = tuple[float, float, float, float]
 
@@ -60,7 +61,7 @@ class Material:
         quantum: largest quantum of ionisation, MeV.
 
     Source of density, I, X0 and composition: Particle Data Group, Atomic and Nuclear Properties of Materials,
-    pdg.lbl.gov/AtomicNuclearProperties.
+    pdg.lbl.gov/AtomicNuclearProperties; all but I are those of `mode_opt.geometry.MATERIALS`.
     """
 
     density: float
@@ -73,13 +74,19 @@ class Material:
     quantum: float = 0.8
 
 
+def _made(name: str, excitation_energy: float, *cuts: float) -> Material:
+    """With density, ``X0`` and composition of the material that detectors are built of."""
+    built = BUILT_OF[name]
+    return Material(built.density, excitation_energy, built.radiation_length, dict(built.composition), *cuts)
+
+
 MATERIALS = {
-    "PbWO4": Material(8.300, 600.7e-6, 8.903, {"Pb": 0.455347, "W": 0.404011, "O": 0.140637}),
-    "Pb": Material(11.350, 823.0e-6, 5.612, {"Pb": 1.0}),
-    "W": Material(19.300, 727.0e-6, 3.504, {"W": 1.0}),
-    "lAr": Material(1.396, 188.0e-6, 140.0, {"Ar": 1.0}, 0.05, 0.05, 0.35, 0.3),
-    "polystyrene": Material(1.060, 68.7e-6, 413.1, {"H": 0.077418, "C": 0.922582}, 0.03, 0.05, 0.35, 0.3),
-    "Si": Material(2.329, 173.0e-6, 93.70, {"Si": 1.0}, 0.05, 0.05, 0.35, 0.1),
+    "PbWO4": _made("PbWO4", 600.7e-6),
+    "Pb": _made("Pb", 823.0e-6),
+    "W": _made("W", 727.0e-6),
+    "lAr": _made("lAr", 188.0e-6, 0.05, 0.05, 0.35, 0.3),
+    "polystyrene": _made("polystyrene", 68.7e-6, 0.03, 0.05, 0.35, 0.3),
+    "Si": _made("Si", 173.0e-6, 0.05, 0.05, 0.35, 0.1),
 }
 """The materials by name."""
 

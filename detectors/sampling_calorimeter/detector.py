@@ -10,6 +10,7 @@ from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Detector
 from mode_opt.experiment.configuration import detector_settings
 from mode_opt.experiment.detector import Progress, SimulatorFactory
+from mode_opt.geometry import LayerStack
 from mode_opt.objectives import Resolution
 from mode_opt.reconstruction import CellNetwork
 from mode_opt.simulation import Chain, ParticleGun, Simulator
@@ -57,16 +58,17 @@ def _build(
         if thickness not in design["parameters"] or size not in (None, 1, layers):
             key = f"detector.design.parameters.{thickness}.size"
             raise ConfigurationError(key, size, f"none or {layers}, the layers")
-    stack: dict[str, Any] = {"layers": layers, "absorber": absorber, "gap": gap}
+    made: dict[str, Any] = {"layers": layers, "absorber": absorber, "gap": gap}
     return Detector(
         name=name,
         design=Design(**design),
-        simulators=_simulators(simulators, digitisation, stack),
+        simulators=_simulators(simulators, digitisation, made),
         primaries=ParticleGun(energy),
         reconstruction=CellNetwork.fitting,
         objective=Resolution(bins=bins, width="rms", bias_gradient=False),
-        drawing=partial(draw, **stack),
+        drawing=partial(draw, **made),
         description=description,
+        volumes=LayerStack(_layers(absorber, gap), layers, WIDTH),
         files=[DATA / "em_showers_scan.root"],
     )
 
@@ -105,6 +107,14 @@ def _surrogate(stack: Mapping[str, Any], arguments: Mapping[str, Any], progress:
         expected = f"parametric for {dict(stack)}: it knows 50 layers PbWO4/lAr"
         raise ConfigurationError("simulator", "surrogate", expected)
     return shower_surrogate(**arguments, progress=progress)
+
+
+def _layers(absorber: str, gap: str) -> list[dict[str, Any]]:
+    """Absorber and gap, which has one channel, for `LayerStack`."""
+    return [
+        {"kind": "absorber", "thickness": "absorber_thickness", "material": absorber},
+        {"kind": "gap", "thickness": "gap_thickness", "material": gap, "sensitive": True, "channels": 1},
+    ]
 
 
 def draw(phi: DesignPoint, layers: int, absorber: str, gap: str) -> list[dict[str, Any]]:

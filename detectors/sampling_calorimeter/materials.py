@@ -6,6 +6,7 @@ from typing import final
 from torch import Tensor
 
 from mode_opt.errors import ConfigurationError
+from mode_opt.geometry import MATERIALS as BUILT_OF
 
 SCALE_ENERGY = 21.2052
 """``m_e c^2 sqrt(4 pi / alpha)``, MeV (PDG review, passage of particles through matter)."""
@@ -28,7 +29,7 @@ class Material:
     Source: Particle Data Group, Atomic and Nuclear Properties of Materials,
     pdg.lbl.gov/AtomicNuclearProperties (the tables that go with R. L. Workman et al., Prog. Theor. Exp. Phys.
     2022, 083C01, and S. Navas et al., Phys. Rev. D 110 (2024) 030001). Lengths were divided by the density of
-    the same table.
+    the same table; radiation length and density are those of `mode_opt.geometry.MATERIALS`.
     """
 
     radiation_length: float
@@ -40,16 +41,24 @@ class Material:
     atomic_number: float
 
 
-MATERIALS = {
-    "PbWO4": Material(8.903, 9.64, 19.59, 8.300, 0.41315, 1.0201, 68.36),
-    "Pb": Material(5.612, 7.43, 16.02, 11.350, 0.39575, 1.2735, 82.0),
-    "Fe": Material(17.57, 21.68, 17.19, 7.874, 0.46557, 1.1425, 26.0),
-    "W": Material(3.504, 7.97, 9.327, 19.300, 0.40252, 2.2099, 74.0),
-    "Cu": Material(14.36, 19.42, 15.68, 8.960, 0.45636, 1.2571, 29.0),
-    "lAr": Material(140.0, 32.84, 90.43, 1.396, 0.45059, 0.21052, 18.0),
-    "polystyrene": Material(413.1, 93.11, 94.07, 1.060, 0.53768, 0.20522, 5.61),
-    "Si": Material(93.70, 40.19, 49.44, 2.329, 0.49848, 0.38755, 14.0),
-}
+def _made(name: str, critical: float, moliere: float, z_over_a: float, loss: float, number: float) -> Material:
+    """With radiation length and density of the material that detectors are built of."""
+    built = BUILT_OF[name]
+    return Material(built.radiation_length, critical, moliere, built.density, z_over_a, loss, number)
+
+
+_CONSTANTS = {
+    "PbWO4": (9.64, 19.59, 0.41315, 1.0201, 68.36),
+    "Pb": (7.43, 16.02, 0.39575, 1.2735, 82.0),
+    "Fe": (21.68, 17.19, 0.46557, 1.1425, 26.0),
+    "W": (7.97, 9.327, 0.40252, 2.2099, 74.0),
+    "Cu": (19.42, 15.68, 0.45636, 1.2571, 29.0),
+    "lAr": (32.84, 90.43, 0.45059, 0.21052, 18.0),
+    "polystyrene": (93.11, 94.07, 0.53768, 0.20522, 5.61),
+    "Si": (40.19, 49.44, 0.49848, 0.38755, 14.0),
+}  # critical energy, Moliere radius, Z/A, loss of a minimum ionising particle, Z
+
+MATERIALS = {name: _made(name, *constants) for name, constants in _CONSTANTS.items()}
 """The materials by name."""
 
 

@@ -15,6 +15,8 @@ COMMANDS = {
     "compare": "optimise with several gradient estimators from the same start, with several seeds",
     "verify": "re-simulate start and final design of a run with fresh seeds",
     "report": "draw the figures and write the page of a run",
+    "store": "look into the results of simulator runs, run a failed one again, export them",
+    "geometry": "write the volumes of one design for Geant4, or its masses, lengths and costs",
     "detectors": "list the detectors that are installed, with parameters and simulators",
 }
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from mode_opt.campaigns import Campaign, Tally
 from mode_opt.cli.compose import built
 from mode_opt.cli.discovery import sources
 from mode_opt.errors import ConfigurationError
@@ -18,7 +20,8 @@ from mode_opt.experiment import Detector, Experiment, GradientCheck
 from mode_opt.experiment.detector import Progress
 from mode_opt.gradients import Automatic, DesignSearch, GradientEstimator
 from mode_opt.reconstruction import PriorBelief
-from mode_opt.simulation import Simulator, opaque
+from mode_opt.simulation import Simulator, conducted, external, opaque
+from mode_opt.simulation.external import DEFAULT_STORE
 from mode_opt.training.job import Settings
 
 
@@ -113,11 +116,50 @@ def simulator_of(configuration: DictConfig, detector: Detector, progress: Progre
         ConfigurationError: if there is no such simulator or part.
     """
     simulator, hidden = detector.simulator(configuration.simulator, progress), configuration.get("opaque")
+    _conduct(simulator, configuration)
     if hidden is None or hidden is False:
         return simulator
     if hidden is not True and not isinstance(hidden, str | ListConfig):
         raise ConfigurationError("opaque", hidden, "true, a list of names of parts of the simulator, or null")
     return opaque(simulator, None if hidden is True else hidden if isinstance(hidden, str) else list(hidden))
+
+
+def _conduct(simulator: Simulator, configuration: DictConfig) -> None:
+    """Give external programs the executor and the store of the configuration."""
+    if external(simulator):
+        conducted(simulator, built(configuration.get("campaign")) or Campaign(DEFAULT_STORE))
+
+
+@contextmanager
+def watched(simulator: Simulator, show: Callable[[str, float], None]) -> Iterator[None]:
+    """Show how jobs of external programs go; afterwards let go of workers, and clear what is shown.
+
+    Args:
+        simulator: of any kind.
+        show: is called with words and the fraction done; with no words when nothing runs.
+    """
+
+    def report(tally: Tally) -> None:
+        if tally.total > tally.reused:
+            show(*((_words(tally), tally.ended / tally.total) if tally.ended < tally.total else ("", 1.0)))
+
+    campaigns = [part.campaign for part in external(simulator)]
+    for campaign in campaigns:
+        campaign.report = report
+    try:
+        yield
+    finally:
+        for campaign in campaigns:
+            campaign.executor.close(wait=False)
+
+
+def _words(tally: Tally) -> str:
+    """How far a request is."""
+    words = [f"{tally.ended} of {tally.total} jobs", f"{tally.rate:.3g} per s"]
+    words += [f"{tally.retried} retried"] if tally.retried else []
+    words += [f"{tally.quarantined} failed"] if tally.quarantined else []
+    words += [f"{tally.remaining:.0f} s to go"] if tally.remaining else []
+    return ", ".join(words)
 
 
 def experiment_of(

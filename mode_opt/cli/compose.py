@@ -29,13 +29,28 @@ class DetectorSearchPath(SearchPathPlugin):
 
 
 def register() -> None:
-    """Make detectors known to Hydra; called by each command before it composes."""
+    """Make detectors known to Hydra, and their folders to configurations; called by each command before it composes."""
     Plugins.instance().register(DetectorSearchPath)
+    OmegaConf.register_new_resolver("folder_of", folder_of, replace=True)
+
+
+def folder_of(name: str) -> str:
+    """The folder of a source of detectors: ``${folder_of:external_example}`` in their configuration.
+
+    Raises:
+        ConfigurationError: if there is none of that name.
+    """
+    found = {source.name: source.folder for source in sources()}
+    if name not in found:
+        raise ConfigurationError("folder_of", name, f"one of {', '.join(found)}")
+    return str(found[name])
 
 
 # Keys that a specification may or may not have: Hydra takes them only as additions. A parameter that does not exist
 # is still refused, for it would have no start value.
-_ADDED = re.compile(r"design\.\w|detector\.design\.parameters\.\w+\.(grid|size|free|when|scale|kind)=")
+_ADDED = re.compile(
+    r"design\.\w|prices\.\w|macro\.parameters\.\w|detector\.design\.parameters\.\w+\.(grid|size|free|when|scale|kind)="
+)
 
 
 def normalised(arguments: list[str]) -> list[str]:
@@ -102,6 +117,7 @@ def saved(directory: Path) -> DictConfig:
     path = directory / ".hydra" / "config.yaml"
     if not path.is_file():
         raise ConfigurationError("run directory", str(directory), f"a folder with {path.relative_to(directory)}")
+    register()
     for _ in sources():  # puts the folders of detectors on the module search path
         pass
     configuration = OmegaConf.load(path)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from torch import nn
 
-from mode_opt.cli.build import detector_of, experiment_of, settings_of
+from mode_opt.cli.build import detector_of, experiment_of, settings_of, watched
 from mode_opt.cli.compose import built, launched
 from mode_opt.cli.estimators import any_search, chosen, nodes, pure_search
 from mode_opt.cli.optimise import quiet_lightning
@@ -64,8 +64,10 @@ def run(configuration: DictConfig, directory: Path) -> Diagnosis:
             estimators, others = _fitting(estimators, experiment)
             unfit += others
         experiment.to(settings.trainer(logger=False).strategy.root_device)
-        problem = problem_of(experiment, _trained(experiment, settings, configuration, progress), events, settings.seed)
-        diagnosis = diagnose(problem, estimators, effort, _exact(configuration, detector), None, progress.phase)
+        with watched(experiment.simulator, progress.jobs):
+            trained = _trained(experiment, settings, configuration, progress)
+            problem = problem_of(experiment, trained, events, settings.seed)
+            diagnosis = diagnose(problem, estimators, effort, _exact(configuration, detector), None, progress.phase)
     found = replace(diagnosis, findings=[*diagnosis.findings, *unfit])
     _write(directory, configuration, experiment, detector, found)
     note = ALTERED if altered(experiment.objective) else None

@@ -10,15 +10,20 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mode_opt.cli.build import chosen_of, detector_of, names_of, settings_of
+from mode_opt.cli.build import chosen_of, detector_of, names_of, settings_of, watched
 from mode_opt.cli.compose import launched, overridden, saved
+from mode_opt.cli.sweep import study
 from mode_opt.errors import ConfigurationError, ModeOptError
 from mode_opt.report import write_report
+from mode_opt.simulation import external
 from mode_opt.training.job import Job
 from mode_opt.training.progress import Progress
 from mode_opt.training.result import Result
 from mode_opt.training.run_directory import prepare
 from mode_opt.training.signals import Requests, listening
+
+CHANGEABLE = ("budget.", "early_stopping.", "verification.", "quiet=", "trainer.", "campaign.", "executor.")
+"""Keys of a run that may be given anew when it is resumed."""
 
 
 def main(arguments: list[str]) -> int:
@@ -36,7 +41,7 @@ def main(arguments: list[str]) -> int:
 def _task(configuration: DictConfig) -> float:
     directory = Path(HydraConfig.get().runtime.output_dir)
     _refuse_second_run(directory)
-    return run(configuration, directory)
+    return study(configuration, directory, run)
 
 
 def _refuse_second_run(directory: Path) -> None:
@@ -49,8 +54,9 @@ def _refuse_second_run(directory: Path) -> None:
 def _resume(directory: Path, overrides: list[str]) -> int:
     configuration = saved(directory)
     for text in overrides:
-        if not text.startswith(("budget.", "early_stopping.", "verification.", "quiet=", "trainer.")):
-            raise ConfigurationError("resume", text, "changes of budget, early_stopping, verification or trainer only")
+        if not text.startswith(CHANGEABLE):
+            expected = f"changes of {', '.join(word.rstrip('.=') for word in CHANGEABLE)} only"
+            raise ConfigurationError("resume", text, expected)
     run(overridden(configuration, overrides), directory)
     return 0
 
@@ -76,16 +82,29 @@ def run(configuration: DictConfig, directory: Path) -> float:
             progress.say(f"gradient: {names['gradient']}, because {method.reason}")
         job = Job(detector, experiment, settings, directory, names, progress, requests, setup)
         try:
-            result = job.run()
+            with watched(experiment.simulator, progress.jobs):
+                result = job.run()
         except ModeOptError:
             _report(directory, progress)
             progress.say(f"continue with: mode-opt optimise resume={_relative(directory)}")
             raise
+        finally:
+            _jobs(job, progress)
         _summary(result, progress)
         if job.judgement is not None and job.judgement.kind != "better":
             progress.say(f"  {job.judgement.words}")
         _report(directory, progress)
     return float(result.content["objective"]["final"]["value"])
+
+
+def _jobs(job: Job, progress: Progress) -> None:
+    """What external programs did, into the result and onto the screen."""
+    for part in external(job.experiment.simulator):
+        summary = part.campaign.summary()
+        job.result.update(campaign=summary)
+        failed = ", ".join(f"{count} {kind}" for kind, count in summary["failed"].items())
+        words = f"  {summary['jobs']} jobs, {summary['reused']} of them from the store {summary['store']}"
+        progress.say(f"{words}; failed for good: {failed or 'none'}")
 
 
 def _planned_calls(configuration: DictConfig, directory: Path) -> int | None:

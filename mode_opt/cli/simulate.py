@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from mode_opt.cli.build import detector_of
+from mode_opt.cli.build import detector_of, simulator_of, watched
 from mode_opt.cli.compose import composed
 from mode_opt.data import write_events
 from mode_opt.errors import ConfigurationError
@@ -25,13 +25,14 @@ def main(arguments: list[str]) -> int:
         raise ConfigurationError("output", str(output), "a .root file in a folder that exists")
     detector = detector_of(configuration)
     with Progress({}, bool(configuration.quiet)) as progress, torch.no_grad():
-        simulator = detector.simulator(configuration.simulator, progress.phase)
+        simulator = simulator_of(configuration, detector, progress.phase)
         phi, parts = detector.design().detach(), []
-        for index, start in enumerate(range(0, count, CHUNK)):
-            generator = stream("cpu", int(configuration.seed), "simulate", index)
-            primaries = detector.primaries.sample(min(CHUNK, count - start), generator)
-            parts.append(simulator(phi, primaries, generator))
-            progress.phase("simulating", (start + CHUNK) / count)
+        with watched(simulator, progress.jobs):
+            for index, start in enumerate(range(0, count, CHUNK)):
+                generator = stream("cpu", int(configuration.seed), "simulate", index)
+                primaries = detector.primaries.sample(min(CHUNK, count - start), generator)
+                parts.append(simulator(phi, primaries, generator))
+                progress.phase("simulating", (start + CHUNK) / count)
         names = detector.primaries.truth_names, detector.hit_names
         write_events(output, Events.cat(parts), *names, design={name: phi[name] for name in phi.layout.names})
         progress.say(f"{count} events of {detector.name} in {output}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mode_opt.cli.build import detector_of, experiment_of, settings_of
+from mode_opt.cli.build import detector_of, experiment_of, settings_of, watched
 from mode_opt.cli.compose import overridden, saved
 from mode_opt.cli.optimise import quiet_lightning
 from mode_opt.design import Design, DesignPoint
@@ -36,13 +36,14 @@ def main(arguments: list[str]) -> int:
     with Progress({}, settings.quiet) as progress:
         experiment = experiment_of(configuration, detector, progress.phase)
         points = {name: _point(detector.design, entries, name) for name in ("initial", "final")}
-        measured = verify(
-            experiment,
-            points,
-            settings.verification,
-            settings.seed,
-            lambda name, fraction: progress.phase(f"verifying the {name} design", fraction),
-        )
+        with watched(experiment.simulator, progress.jobs):
+            measured = verify(
+                experiment,
+                points,
+                settings.verification,
+                settings.seed,
+                lambda name, fraction: progress.phase(f"verifying the {name} design", fraction),
+            )
     content: dict[str, Any] = {"seed": settings.seed, "simulator": configuration.simulator}
     content |= {name: getattr(measured, name).as_dict() for name in ("initial", "final", "improvement")}
     content["simulator_calls"] = experiment.simulator_calls

@@ -3,6 +3,7 @@
 from mode_opt.data.assembly import DesignedEvents, EventAssembler
 from mode_opt.data.batches import RootBatches
 from mode_opt.data.columns import Columns
+from mode_opt.data.parquet import ParquetWriter
 from mode_opt.data.ragged import Column, Ragged
 from mode_opt.data.reader import Branch, RootReader
 from mode_opt.data.writing import EventWriter, read_metadata, write_events
@@ -14,6 +15,7 @@ __all__ = [
     "DesignedEvents",
     "EventAssembler",
     "EventWriter",
+    "ParquetWriter",
     "Ragged",
     "RootBatches",
     "RootReader",

@@ -10,6 +10,7 @@ from torch import Tensor
 from mode_opt.design import Design, DesignPoint
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
+from mode_opt.geometry import Volume
 from mode_opt.objectives import Objective
 from mode_opt.reconstruction import Reconstruction
 from mode_opt.simulation import PrimarySource, Simulator
@@ -40,6 +41,8 @@ class Detector:
         objective: what the detector is for.
         hit_names: name of each of the ``f`` features of a hit.
         drawing: shapes of one design (``b = 1``), or None.
+        volumes: the world of one design (``b = 1``) with all that is in it, mm, beam along +z, or None; what
+            ``mode-opt geometry`` writes for Geant4 and for engineers.
         files: data that it rests on; their checksums go into the provenance of a run.
         description: one line for ``mode-opt detectors``.
         exact_gradient: for problems that carry their own truth: a design to dJ/dφ of the first simulator with the
@@ -58,6 +61,7 @@ class Detector:
     description: str = ""
     files: Sequence[Path] = ()
     exact_gradient: Callable[[Design], Tensor] | None = None
+    volumes: Callable[[DesignPoint], Volume] | None = None
 
     def __post_init__(self) -> None:
         if not self.simulators:

@@ -24,7 +24,10 @@ class VerificationEffort:
 
     Attributes:
         steps: training steps of each fresh reconstruction.
-        batch: fresh events of a training step.
+        batch: events of a training step.
+        pool: events that are simulated for the training of one reconstruction, from which batches are drawn; None: as
+            many fresh ones as the training takes, ``steps x batch``. For simulators of which each event is dear; a
+            reconstruction that learns few events by heart measures worse than it could, for both designs alike.
         events: events on which a trained reconstruction is measured.
         replicas: reconstructions trained with different events for each design; their scatter is an error, too.
         learning_rate: at the start; falls to zero as a cosine.
@@ -36,6 +39,7 @@ class VerificationEffort:
 
     steps: int = 1000
     batch: int = 1024
+    pool: int | None = None
     events: int = 20_000
     replicas: int = 3
     learning_rate: float = 1e-2
@@ -43,7 +47,9 @@ class VerificationEffort:
 
     def __post_init__(self) -> None:
         for key, value in vars(self).items():
-            lowest = {"events": 100, "batch": 2, "steps": 0, "learning_rate": 1e-12}.get(key, 1)
+            if key == "pool" and value is None:
+                continue
+            lowest = {"events": 100, "pool": self.batch, "batch": 2, "steps": 0, "learning_rate": 1e-12}.get(key, 1)
             kinds = int | float if key == "learning_rate" else int
             if isinstance(value, bool) or not isinstance(value, kinds) or not value >= lowest:
                 what = "number of at least" if kinds is not int else "whole number of at least"
@@ -164,10 +170,9 @@ def _train(
         return
     optimiser = torch.optim.Adam(reconstruction.parameters(), lr=effort.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(effort.steps, 1))
-    seed, replica = labels
+    batch = _batches(experiment, phi, effort, labels)
     for step in range(effort.steps):
-        generator = stream(phi.values.device, seed, "verification", "train", replica, step)
-        events = experiment.simulate(phi, effort.batch, generator)
+        events = batch(step)
         loss = weighted_mean(-reconstruction(events, phi).log_prob(events.truth), events.weight).mean()
         if not bool(torch.isfinite(loss)):
             raise NonFiniteError(f"the reconstruction loss is {float(loss.detach())} at verification step {step}")
@@ -177,6 +182,24 @@ def _train(
         optimiser.step()
         schedule.step()
         yield step
+
+
+def _batches(
+    experiment: Experiment, phi: DesignPoint, effort: VerificationEffort, labels: tuple[int, int]
+) -> Callable[[int], Events]:
+    """The events of each training step: fresh ones, or drawn from a pool."""
+    device = phi.values.device
+    if effort.pool is None:
+        return lambda step: experiment.simulate(
+            phi, effort.batch, stream(device, labels[0], "verification", "train", labels[1], step)
+        )
+    pool = experiment.simulate(phi, effort.pool, stream(device, labels[0], "verification", "pool", labels[1]))
+
+    def drawn(step: int) -> Events:
+        generator = stream(device, labels[0], "verification", "draw", labels[1], step)
+        return pool.select(torch.randint(pool.count, (effort.batch,), generator=generator, device=device))
+
+    return drawn
 
 
 def _curves(experiment: Experiment, events: Events, belief: Distribution, bins: int) -> list[dict[str, float | str]]:

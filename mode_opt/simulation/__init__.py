@@ -7,11 +7,14 @@ from mode_opt.simulation.chain import Chain
 from mode_opt.simulation.choices import Choices
 from mode_opt.simulation.counted import Counted
 from mode_opt.simulation.edged import Edge, EdgedSimulator
+from mode_opt.simulation.external import ExternalSimulator, conducted, external
 from mode_opt.simulation.guard import silent_sampling_refused
+from mode_opt.simulation.isolated import PythonFunction
 from mode_opt.simulation.opaque import Opaque, opaque
 from mode_opt.simulation.particles import Children, Deposits, State, Step
 from mode_opt.simulation.primaries import ParticleGun, PrimarySource, Recorded
 from mode_opt.simulation.program import Program
+from mode_opt.simulation.programs import ExternalProgram
 from mode_opt.simulation.regions import Disc, Polygon, Rectangle, Region
 from mode_opt.simulation.simulator import (
     BlackBoxSimulator,
@@ -37,6 +40,8 @@ __all__ = [
     "Disc",
     "Edge",
     "EdgedSimulator",
+    "ExternalProgram",
+    "ExternalSimulator",
     "Opaque",
     "ParticleGun",
     "PointSource",
@@ -44,6 +49,7 @@ __all__ = [
     "PrimarySource",
     "Program",
     "Promise",
+    "PythonFunction",
     "Recorded",
     "Rectangle",
     "Region",
@@ -53,6 +59,8 @@ __all__ = [
     "StochasticSimulator",
     "UniformBeam",
     "attempt",
+    "conducted",
+    "external",
     "opaque",
     "silent_sampling_refused",
     "stream",

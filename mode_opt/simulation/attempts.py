@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mode_opt.campaigns import CampaignError
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
 from mode_opt.simulation.running import count
 from mode_opt.simulation.simulator import Simulator
+from mode_opt.simulation.tolerance import tolerance
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,7 @@ def attempt(
 
     Raises:
         ConfigurationError: a mistake in the configuration is not a failed design.
+        CampaignError: nor is a campaign that cannot go on.
     """
     primaries = primaries.expand(phi.designs)
     parts: list[Events] = []
@@ -60,9 +63,9 @@ def attempt(
         chosen = torch.as_tensor(rows, device=phi.values.device)
         given = _rows(primaries, chosen)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), tolerance() as marked:
                 events = simulator(DesignPoint(phi.values[chosen], phi.layout).detach(), given, generator).detach()
-        except ConfigurationError:
+        except (ConfigurationError, CampaignError):
             raise
         except Exception as error:  # whatever a user's simulator raises is the failure of a design
             if len(rows) == 1:
@@ -73,7 +76,8 @@ def attempt(
                 pending += [rows[half:], rows[:half]]
             continue
         finite = _finite(events)
-        if not bool(finite.all()):
+        reasons |= dict.fromkeys(words[:160] for words in marked)
+        if int((~finite).sum()) > len(marked):
             reasons["hits that are NaN or infinite"] = None
         succeeded[torch.as_tensor(rows)] = finite.cpu()
         parts.append(_rows(events, finite))

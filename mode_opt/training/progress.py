@@ -31,6 +31,7 @@ class Progress:
             console=self.console,
             disable=quiet or not self.console.is_terminal,
         )
+        self._jobs = self._bar.add_task("", total=1.0, details="", visible=False)
         self._phase, self._task = "", self._bar.add_task("", total=1.0, details="", visible=False)
 
     def __enter__(self) -> Self:
@@ -54,6 +55,10 @@ class Progress:
             if self._bar.disable:
                 self.console.print(name)
         self._bar.update(self._task, description=name, completed=fraction, details=details)
+
+    def jobs(self, words: str, fraction: float) -> None:
+        """Show how the runs of an external simulator go, under the phase; without words: none runs."""
+        self._bar.update(self._jobs, description="  jobs", completed=fraction, details=words, visible=bool(words))
 
     def step(self, row: Mapping[str, float], fraction: float, check: bool = False) -> None:
         """Show a design step; the row is one of ``history.csv``."""

@@ -8,8 +8,8 @@ import mode_opt
 PACKAGE = Path(mode_opt.__file__).parent
 LEVEL = {
     **{"errors": -1, "events": 0, "units": 0},
-    **{"design": 1, "data": 1},
-    **{"simulation": 2, "reconstruction": 2, "objectives": 2},
+    **{"design": 1, "data": 1, "campaigns": 1},
+    **{"simulation": 2, "reconstruction": 2, "objectives": 2, "geometry": 2},
     **{"surrogates": 3, "inference": 3},
     "gradients": 4,
     "experiment": 5,

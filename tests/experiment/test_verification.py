@@ -6,6 +6,7 @@ from exact import Mirror, Noted, Reading, reading_experiment, sigma
 from torch import nn
 from toys import Gauge, gun, one_parameter
 
+from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
 from mode_opt.experiment import Experiment, VerificationEffort, verify
 from mode_opt.objectives import Objective, Resolution, weighted_mean
@@ -32,6 +33,25 @@ def test_both_designs_get_the_same_events_and_none_of_them_twice():
     measuring = [seed for seed, count in calls[1.0] if count == 500]
     assert len(training) == len(set(training)) == 6
     assert len(measuring) == 2 and len(set(measuring)) == 1 and not set(measuring) & set(training)
+
+
+def test_a_pool_is_simulated_once_for_each_training():
+    """Events cost pool + measurement, whatever the number of steps; batches are drawn from all of the pool."""
+    simulator = Noted(Gauge())
+    built = reading_experiment(simulator)
+    simulator.calls.clear()
+    effort = VerificationEffort(steps=50, batch=64, pool=300, events=500, replicas=2)
+    measured = verify(built, two(), effort, seed=4)
+    counts = sorted(count for _, phi, count in simulator.calls if phi.item() == pytest.approx(1.0, abs=1e-3))
+    assert counts == [300, 300, 500, 500]
+    seeds = {seed for seed, _, count in simulator.calls if count == 300}
+    assert len(seeds) == 2 and not seeds & {seed for seed, _, count in simulator.calls if count == 500}
+    assert measured.improvement.value != 0
+
+
+def test_a_pool_smaller_than_a_batch_is_refused():
+    with pytest.raises(ConfigurationError, match=r"verification\.pool.*at least 64"):
+        VerificationEffort(batch=64, pool=10)
 
 
 def test_the_error_of_common_events_does_not_average_down_over_trainings():
