@@ -112,11 +112,12 @@ def _objective(chosen: Mapping[str, Mapping[str, Any] | None]) -> Objective:
 
 def _volumes(layers: int, absorber: str, gap: str, front: str, width: float, slab: bool) -> LayerStack:
     """The layers, a gap with one channel, behind the slab in front if the design has one."""
-    repeated = [
+    repeated: list[dict[str, Any]] = [
         {"kind": "absorber", "thickness": ABSORBER, "material": absorber},
         {"kind": "gap", "thickness": GAP, "material": gap, "sensitive": True, "channels": 1},
     ]
-    return LayerStack(repeated, layers, width, [{"kind": "front", "thickness": FRONT, "material": front}] * slab)
+    first = [{"kind": "front", "thickness": FRONT, "material": front}] if slab else []
+    return LayerStack(repeated, layers, width, first)
 
 
 def draw(phi: DesignPoint, layers: int, absorber: str, gap: str, front: str, width: float) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def _folder(variable: str) -> Path | None:
         named = Path(os.environ[variable])
         return named if named.is_dir() else None
     found = [folder for parent in _parents() for folder in parent.glob(f"{DATA[variable]}[0-9]*") if folder.is_dir()]
-    return max(found, key=lambda folder: _version(folder.name), default=None)
+    return max(found, key=lambda folder: _version(folder.name.removeprefix(DATA[variable])), default=None)
 
 
 def _parents() -> Iterator[Path]:
@@ -75,7 +75,6 @@ def _parents() -> Iterator[Path]:
         yield Path("~/.geant4_pybind").expanduser()
 
 
-def _version(name: str) -> list[int]:
-    """Numbers after the name of a data set: 8.10 is later than 8.9."""
-    digits = "".join(c if c.isdigit() else " " for c in name.lstrip("G4"))
-    return [int(part) for part in digits.split()]
+def _version(text: str) -> list[int]:
+    """8.10 is later than 8.9."""
+    return [int(part) for part in "".join(c if c.isdigit() else " " for c in text).split()]

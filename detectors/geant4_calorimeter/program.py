@@ -37,9 +37,7 @@ class Stack:
         design: ``absorber_thickness`` and ``gap_thickness`` in mm, one for all layers or one for each.
     """
 
-    def __init__(
-        self, g4: Any, layers: int, absorber: str, gap: str, width: float, design: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, g4: Any, layers: int, absorber: str, gap: str, width: float, design: Mapping[str, Any]) -> None:
         self.g4, self.width = g4, width
         materials = {"absorber": _material(g4, absorber, "absorber"), "gap": _material(g4, gap, "gap")}
         self.thicknesses = {part: _thicknesses(design, part, layers) for part in PARTS}
@@ -116,7 +114,7 @@ class Calorimeter:
         hits: Sequence[str],
         cut: float,
     ) -> None:
-        self.stack = {"layers": layers, "absorber": absorber, "gap": gap, "width": width}
+        self.stack: dict[str, Any] = {"layers": layers, "absorber": absorber, "gap": gap, "width": width}
         self.particle, self.physics, self.hits, self.cut = particle, physics, list(hits), cut
         self._done = False
 
@@ -131,13 +129,14 @@ class Calorimeter:
         manager = g4.G4RunManager()
         result = np.zeros((events, self.stack["layers"], len(self.hits)))
         construction = _construction(g4, lambda: Stack(g4, design=design, **self.stack), self.hits)
-        physics = _physics(g4, self.physics, self.cut)
+        physics = _physics(g4, self.physics)
         actions = _actions(g4, self.particle, primaries["energy"], self.hits, result)
         for part in (construction, physics, actions):
             manager.SetUserInitialization(part)
         _hush(g4)
         g4.HepRandom.setTheSeed(seed)
         manager.Initialize()
+        _command(g4, f"/run/setCut {self.cut} mm")  # not before: what lists of physics were told is lost until then
         manager.BeamOn(events)
         if actions.done != events:
             raise RuntimeError(f"Geant4 ended after {actions.done} of {events} events")
@@ -175,7 +174,7 @@ def inspect(
 def _construction(g4: Any, build: Any, hits: Sequence[str]) -> Any:
     """Volumes, and for each feature of a hit a scorer, which Geant4 fills without asking Python at each step."""
 
-    class Construction(g4.G4VUserDetectorConstruction):  # type: ignore[misc]
+    class Construction(g4.G4VUserDetectorConstruction):
         def Construct(self) -> Any:
             self.stack = build()
             return self.stack.world
@@ -201,7 +200,7 @@ def _construction(g4: Any, build: Any, hits: Sequence[str]) -> Any:
 def _actions(g4: Any, particle: str, energies: np.ndarray, hits: Sequence[str], result: np.ndarray) -> Any:
     """The gun, and at the end of each event the reading of scorers into ``result``."""
 
-    class Gun(g4.G4VUserPrimaryGeneratorAction):  # type: ignore[misc]
+    class Gun(g4.G4VUserPrimaryGeneratorAction):
         def __init__(self) -> None:
             super().__init__()
             self.gun = g4.G4ParticleGun(1)
@@ -216,7 +215,7 @@ def _actions(g4: Any, particle: str, energies: np.ndarray, hits: Sequence[str], 
             self.gun.SetParticleEnergy(float(energies[event.GetEventID()]))
             self.gun.GeneratePrimaryVertex(event)
 
-    class Reading(g4.G4UserEventAction):  # type: ignore[misc]
+    class Reading(g4.G4UserEventAction):
         def EndOfEventAction(self, event: Any) -> None:
             collections = event.GetHCofThisEvent()
             for feature, name in enumerate(hits):
@@ -225,7 +224,7 @@ def _actions(g4: Any, particle: str, energies: np.ndarray, hits: Sequence[str], 
                     result[event.GetEventID(), layer, feature] = value
             actions.done += 1
 
-    class Actions(g4.G4VUserActionInitialization):  # type: ignore[misc]
+    class Actions(g4.G4VUserActionInitialization):
         done = 0
 
         def Build(self) -> None:
@@ -233,44 +232,43 @@ def _actions(g4: Any, particle: str, energies: np.ndarray, hits: Sequence[str], 
             for action in self.kept:
                 self.SetUserAction(action)
 
-    actions = Actions()
+    actions = Actions()  # known to `Reading` by this name
     return actions
 
 
-def _physics(g4: Any, name: str, cut: float) -> Any:
-    physics = _ionisation(g4) if name == IONISATION else _reference(g4, name, cut)
-    physics.SetDefaultCutValue(cut)
+def _physics(g4: Any, name: str) -> Any:
+    physics = _ionisation(g4) if name == IONISATION else _reference(g4, name)
     physics.SetVerboseLevel(0)
     return physics
 
 
-def _reference(g4: Any, name: str, cut: float) -> Any:
-    """A list of Geant4's factory. A list around it, because the bindings cannot hand over one that they did not make."""
+def _reference(g4: Any, name: str) -> Any:
+    """A list of Geant4's factory; those that the bindings have as classes are made as such."""
     factory = g4.G4PhysListFactory()
     factory.SetVerbose(0)
     if not factory.IsReferencePhysList(name):
         raise ValueError(f"detector.physics: got {name!r}, expected {IONISATION} or a reference list of Geant4")
-    inner = factory.GetReferencePhysList(name)
-    inner.SetDefaultCutValue(cut)
+    return getattr(g4, name)() if hasattr(g4, name) else _within(g4, factory.GetReferencePhysList(name))
+
+
+def _within(g4: Any, inner: Any) -> Any:
+    """A list around another, because the bindings hand none over that they did not make."""
     inner.SetVerboseLevel(0)
 
-    class Reference(g4.G4VModularPhysicsList):  # type: ignore[misc]
+    class Outer(g4.G4VModularPhysicsList):
         def ConstructParticle(self) -> None:
             inner.ConstructParticle()
 
         def ConstructProcess(self) -> None:
             inner.ConstructProcess()
 
-        def SetCuts(self) -> None:
-            inner.SetCuts()
-
-    return Reference()
+    return Outer()
 
 
 def _ionisation(g4: Any) -> Any:
     """Of the standard electromagnetic processes those that are computed from formulae alone."""
 
-    class Ionisation(g4.G4VModularPhysicsList):  # type: ignore[misc]
+    class Ionisation(g4.G4VModularPhysicsList):
         def __init__(self) -> None:
             super().__init__()
             self.standard = g4.G4EmStandardPhysics()
@@ -294,4 +292,8 @@ def _ionisation(g4: Any) -> Any:
 def _hush(g4: Any) -> None:
     """Tables of processes fill logs."""
     for topic in ("run", "event", "tracking", "process/em", "process/had"):
-        g4.G4UImanager.GetUIpointer().ApplyCommand(f"/{topic}/verbose 0")
+        _command(g4, f"/{topic}/verbose 0")
+
+
+def _command(g4: Any, command: str) -> None:
+    g4.G4UImanager.GetUIpointer().ApplyCommand(command)  # the binding does not tell whether it was understood

@@ -58,15 +58,15 @@ def _build(
         if thickness not in design["parameters"] or size not in (None, 1, layers):
             key = f"detector.design.parameters.{thickness}.size"
             raise ConfigurationError(key, size, f"none or {layers}, the layers")
-    made: dict[str, Any] = {"layers": layers, "absorber": absorber, "gap": gap}
+    stack: dict[str, Any] = {"layers": layers, "absorber": absorber, "gap": gap}
     return Detector(
         name=name,
         design=Design(**design),
-        simulators=_simulators(simulators, digitisation, made),
+        simulators=_simulators(simulators, digitisation, stack),
         primaries=ParticleGun(energy),
         reconstruction=CellNetwork.fitting,
         objective=Resolution(bins=bins, width="rms", bias_gradient=False),
-        drawing=partial(draw, **made),
+        drawing=partial(draw, **stack),
         description=description,
         volumes=LayerStack(_layers(absorber, gap), layers, WIDTH),
         files=[DATA / "em_showers_scan.root"],

@@ -52,13 +52,17 @@ class Campaign:
         self.patience, self.report = patience or Patience(), report
         self.failures: Counter[Failure] = Counter()
         self.ended = self.reused = 0
-        self._example = ""
+        self._run: Counter[Failure | None] = Counter()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.executor.close(wait=False)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: copies of a simulator share workers, store and counts."""
+        return self
 
     def stream(self, work: Work, jobs: Iterable[Job], total: int | None = None) -> Iterator[Outcome]:
         """Run jobs; the outcome of each as it ends, in no particular order, and of equal jobs once.
@@ -114,17 +118,21 @@ class Campaign:
         self.reused += outcome.reused
         if outcome.status is Status.QUARANTINED and outcome.failure is not None:
             self.failures[outcome.failure] += 1
-            self._example = f"{outcome.key[:12]}: {outcome.failure}, {outcome.message}"
-            self._judge()
+        if not outcome.reused:
+            self._run[outcome.failure] += 1
+            self._judge(outcome)
         return outcome
 
-    def _judge(self) -> None:
-        failed = self.failures.total()
-        if self.ended >= JUDGED and failed > self.patience.failed * self.ended:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in self.failures.most_common())
-            raise CampaignError(
-                f"{failed} of {self.ended} jobs failed ({kinds}), more than campaign.patience.failed = "
-                f"{self.patience.failed:g} allows. The last: {self._example}. Logs: "
-                f"{self.store.root / 'quarantine'}; to run one again: mode-opt store run {self.store.root} "
-                f"{self._example[:12]}"
-            )
+    def _judge(self, last: Outcome) -> None:
+        """Give up if significantly more jobs than allowed failed, of those that this session ran."""
+        run, limit = self._run.total(), self.patience.failed
+        failed = run - self._run[None]
+        chance = 2 * math.sqrt(run * limit * (1 - limit))
+        if last.failure is None or run < JUDGED or failed <= run * limit + chance:
+            return
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self._run.most_common() if kind is not None)
+        raise CampaignError(
+            f"{failed} of {run} jobs failed ({kinds}), more than campaign.patience.failed = {limit:g} allows. The "
+            f"last: {last.key[:12]}: {last.failure}, {last.message}. Logs: {self.store.root / 'quarantine'}; to run "
+            f"one again: mode-opt store run {self.store.root} {last.key[:12]}"
+        )

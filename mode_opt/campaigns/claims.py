@@ -199,11 +199,19 @@ def _beats() -> None:
 
 
 def _identity(pid: int) -> dict[str, Any]:
-    try:
-        started = psutil.Process(pid).create_time()
-    except psutil.Error:
-        started = 0.0
-    return {"host": socket.gethostname(), "pid": pid, "started": started}
+    return {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
+
+
+def _started(pid: int) -> float:
+    """When a process started, which nobody with the same number later can have: ticks since boot, or seconds.
+
+    Seconds since 1970 would change with the clock of this machine, which a virtual one may set at any time.
+    """
+    with suppress(OSError, ValueError, IndexError):
+        return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    with suppress(psutil.Error):
+        return float(psutil.Process(pid).create_time())
+    return 0.0
 
 
 _own = lru_cache(maxsize=1)(_identity)
@@ -224,8 +232,8 @@ def _ours(folder: Path) -> bool:
 def _runs(identity: dict[str, Any]) -> bool:
     """Whether this very process runs: a number used again by a later process has another start."""
     try:
-        process = psutil.Process(int(identity["pid"]))
-        return abs(process.create_time() - float(identity["started"])) < 2.0 and _there(process)
+        pid = int(identity["pid"])
+        return abs(_started(pid) - float(identity["started"])) < 2.0 and _there(psutil.Process(pid))
     except (psutil.Error, ValueError, TypeError):
         return False
 

@@ -53,11 +53,14 @@ class Folders:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
     def register(self, work: Work) -> None:
-        """Keep the description of a simulator, so that its jobs can be run again from the files alone."""
-        path = self.work(work.digest)
-        if not path.exists():
-            content = {"kind": work.kind, "description": work.description()}
-            write_whole(path, json.dumps(content, indent=1).encode())
+        """Keep the description of a simulator, so that its jobs can be run again from the files alone.
+
+        Of several that differ in what is `Work.local` (limits, places of files) the last stays.
+        """
+        path, described = self.work(work.digest), {"kind": work.kind, "description": work.description()}
+        content = json.dumps(described, indent=1).encode()
+        if not path.exists() or path.read_bytes() != content:
+            write_whole(path, content)
 
     def registered(self, digest: str) -> Work:
         """The simulator of this digest.

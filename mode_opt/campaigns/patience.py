@@ -17,7 +17,8 @@ class Patience:
     Attributes:
         attempts: of each job, before it is put in quarantine.
         backoff: seconds before the second attempt; twice as long before each further one, at most a minute.
-        failed: fraction of jobs in quarantine above which the campaign stops.
+        failed: fraction of the jobs run that may end in quarantine; with significantly more (two standard deviations,
+            ten jobs) the campaign stops.
         stragglers: None: wait for every job. A fraction: once so many jobs of a request have ended, those that run
             three times as long as the median are no longer waited for (their results are not lost, but come too
             late). What is dropped depends on the machine's load, so that runs do not repeat bit for bit.

@@ -74,9 +74,6 @@ def attempted(work: Work, job: Job, folders: Folders) -> Outcome | None:
         return _outcome(job, _failure(error), 0.0)
     try:
         return existing(folders, job.key) or _simulated(work, job, folders)
-    except ConfigurationError:  # no job of this work can run: a mistake in its description is no failure of a job
-        clear([folder])
-        raise
     except ConfigurationError:
         raise
     except Exception as error:  # a mistake in a Work must not lose the other jobs of the task
@@ -115,7 +112,7 @@ def checked(arrays: Arrays, job: Job) -> dict[str, np.ndarray]:
         raise JobFailure(Failure.UNREADABLE, f"no hits among {', '.join(arrays) or 'nothing'}")
     with np.errstate(over="ignore"):  # what is too large for the store is infinite, and found below
         hits = np.asarray(arrays["hits"], dtype=np.float32)
-        weight = np.asarray(arrays.get("weight", np.ones(len(hits))), dtype=np.float32)
+        weight = np.asarray(arrays.get("weight", np.ones(hits.shape[:1])), dtype=np.float32)
     if hits.ndim != 3:
         raise JobFailure(Failure.UNREADABLE, f"hits of shape {hits.shape}, expected events x hits x features")
     if len(hits) != job.events:

@@ -21,7 +21,6 @@ from mode_opt.campaigns.performing import Task, existing
 from mode_opt.campaigns.store import Store
 from mode_opt.campaigns.work import Work
 from mode_opt.errors import ConfigurationError
-from mode_opt.errors import ConfigurationError
 
 LOOK = 1.0
 """Seconds between looks at tasks of which nothing is heard."""

@@ -58,7 +58,7 @@ def _volumes(detector: Detector, configuration: DictConfig, output: Path | None)
 
 
 def _prices(node: Any) -> dict[str, Price]:
-    given = OmegaConf.to_container(node, resolve=True) if node is not None else {}
+    given = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node or {}
     if not isinstance(given, Mapping):
         raise ConfigurationError("prices", given, "prices by name of material, e.g. 'prices.PbWO4=30 EUR/kg'")
     return {name: Price.of(text, f"prices.{name}") for name, text in given.items() if isinstance(name, str)}

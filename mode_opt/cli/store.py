@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mode_opt.campaigns import Entry, Job, Status, Store
+from mode_opt.campaigns import Entry, Job, Status, Store, work_off
 from mode_opt.campaigns.performing import perform
 from mode_opt.errors import ConfigurationError, DataError
 from mode_opt.simulation.export import exported
@@ -31,7 +31,8 @@ def main(arguments: list[str]) -> int:
     prune: ``limit=10GB``, results not used for longest go first
     rebuild: the index from the files
     export: ``output=FILE.root`` or ``.parquet``, ``work=DIGEST``, ``hits=deposit,time``
-    work: run the jobs in a drop folder (``executor=file_drop``), ``jobs=100``, ``seconds=3600``
+    work: run the jobs in a drop folder (``executor=file_drop``); at most ``jobs=100``, ``seconds=3600``, with
+        ``attempts=3`` each, ``results=STORE`` elsewhere
     """
     words = [word for word in arguments if "=" not in word]
     options = dict(word.split("=", 1) for word in arguments if "=" in word)
@@ -163,6 +164,16 @@ def _export(folder: Path, words: list[str], options: dict[str, str]) -> int:
     return 0
 
 
+def _work(folder: Path, words: list[str], options: dict[str, str]) -> int:
+    if not (folder / "jobs").is_dir():
+        raise ConfigurationError("store work", str(folder), "a folder of jobs, written with executor=file_drop")
+    jobs = _count(options, "jobs", 0) if "jobs" in options else None
+    seconds = float(_count(options, "seconds", 0)) if "seconds" in options else None
+    worked = work_off(folder, options.get("results"), jobs, seconds, _count(options, "attempts", 3))
+    _console().print(f"{worked.done} jobs done, {worked.failed} failed, {worked.left} left")
+    return 0
+
+
 def _named(store: Store, keys: list[str]) -> list[Entry]:
     """The jobs whose keys begin so, each exactly one."""
     if not keys:
@@ -256,4 +267,5 @@ _ACTIONS: dict[str, tuple[Callable[[Path, list[str], dict[str, str]], int], tupl
     "prune": (_prune, ("limit",)),
     "rebuild": (_rebuild, ()),
     "export": (_export, ("output", "work", "hits")),
+    "work": (_work, ("jobs", "seconds", "attempts", "results")),
 }

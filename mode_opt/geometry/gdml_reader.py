@@ -119,7 +119,7 @@ class _File:
             raise _Unreadable("a physvol is scaled, which is not read")
         if found is None:
             return (0.0, 0.0, 0.0)
-        factor = _factor(found.get("unit", unit))
+        factor = _factor(found.get("unit", unit), unit)
         x, y, z = (_number(found.get(axis, "0")) * factor for axis in "xyz")
         return x, y, z
 
@@ -128,7 +128,7 @@ class _File:
         if node.tag not in SOLIDS:
             raise _Unreadable(f"solid {name!r} is a {node.tag}; {', '.join(SOLIDS)} are read")
         kind = SOLIDS[node.tag]
-        length, angle = _factor(node.get("lunit", "mm")), _factor(node.get("aunit", "rad"))
+        length, angle = _factor(node.get("lunit", "mm"), "mm"), _factor(node.get("aunit", "rad"), "rad")
         numbers = {}
         for attribute, field in ATTRIBUTES[kind].items():
             if node.get(attribute) is not None:
@@ -218,9 +218,12 @@ def _by_number(number: float) -> str:
     raise _Unreadable(f"there is no element with Z = {number:g}")
 
 
-def _factor(unit: str) -> float:
-    """Of a length or an angle, to mm and radians."""
-    return parse_unit(_UNITS.get(unit, unit), "unit").factor
+def _factor(unit: str, kind: str) -> float:
+    """Of a unit that fits ``mm`` or ``rad``, to that."""
+    given = parse_unit(_UNITS.get(unit, unit), "unit")
+    if not given.fits(parse_unit(kind)):
+        raise _Unreadable(f"the unit {unit!r} does not fit {kind}")
+    return given.factor
 
 
 def _quantity(node: Node, tag: str, unit: str) -> float | None:
@@ -234,4 +237,4 @@ def _quantity(node: Node, tag: str, unit: str) -> float | None:
     density = {"kg/m3": 1e-3, "mg/cm3": 1e-3}
     if tag == "D" and given not in density:
         raise _Unreadable(f"a density in {given!r}; g/cm3, mg/cm3 and kg/m3 are read")
-    return number * (density[given] if tag == "D" else _factor(given))
+    return number * (density[given] if tag == "D" else _factor(given, unit))

@@ -36,7 +36,8 @@ def write_gdml(path: Path, world: Volume) -> None:
     """Write a GDML file; lengths in mm, angles in radians.
 
     Volumes that differ only in name and placement are one volume of the file, placed several times; the copy number
-    counts the daughters of one kind. A material that Geant4 knows has Geant4's name, and density and composition of
+    counts the daughters of one kind. A placement whose name is taken, e.g. by its volume, ends on ``_placed`` in the
+    file. A material that Geant4 knows has Geant4's name, and density and composition of
     ours. Names, channels and prices are in auxiliaries, so that `read_gdml` gives the same tree back.
 
     Raises:
@@ -151,7 +152,7 @@ class _Document:
         return name
 
     def _placed(self, mother: Node, child: Volume, logical: str, number: int) -> str:
-        name = self._new(child.name)
+        name = self._new(f"{child.name}_placed" if child.name in self.used else child.name)
         node = SubElement(mother, "physvol", name=name, copynumber=str(number))
         SubElement(node, "volumeref", ref=logical)
         # GDML turns the other way round: its angles make the inverse of the rotation, Rz Ry Rx.

@@ -58,6 +58,8 @@ def read_json(path: Path) -> Volume:
         return volume_of_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error})") from None
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     except (KeyError, TypeError, AttributeError, RecursionError, ConfigurationError) as error:
         raise DataError(f"{path}: not a geometry of mode_opt ({error!r})") from error
 

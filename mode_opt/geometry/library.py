@@ -94,12 +94,15 @@ numbers as its composition (``X0`` from it is 3.5 % shorter); ``stainless_steel`
 """
 
 
+_NIST = {made.nist: made for made in MATERIALS.values() if made.nist is not None}
+
+
 def material(name: str, key: str = "material") -> Material:
-    """The material of that name; ``key`` is the configuration key that an error message shows.
+    """The material of that name, or of that name in Geant4; ``key`` is the configuration key that errors show.
 
     Raises:
         ConfigurationError: if there is none.
     """
-    if name not in MATERIALS:
-        raise ConfigurationError(key, name, f"one of {', '.join(MATERIALS)}")
-    return MATERIALS[name]
+    if name not in MATERIALS and name not in _NIST:
+        raise ConfigurationError(key, name, f"one of {', '.join(MATERIALS)}, or Geant4's name of one")
+    return MATERIALS.get(name) or _NIST[name]

@@ -81,7 +81,12 @@ def _inside(solid: Solid, origin: Points, direction: Points) -> list[Interval]:
     if not pairs:
         return []
     middles = origin + np.array([[(a + b) / 2] for a, b in pairs]) * direction
-    return [pair for pair, depth in zip(pairs, solid.depth(middles), strict=True) if depth > 0]
+    found: list[Interval] = []
+    for start, end in (pair for pair, depth in zip(pairs, solid.depth(middles), strict=True) if depth > 0):
+        if found and found[-1][1] == start:
+            start = found.pop()[0]
+        found.append((start, end))
+    return found
 
 
 def _without(interval: Interval, taken: Interval) -> list[Interval]:

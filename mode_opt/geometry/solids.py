@@ -168,13 +168,14 @@ class Round(Solid):
 
     def surface(self, count: int, generator: np.random.Generator) -> Points:
         _, start, opening = self.extent
+        sides = (0.0, 1.0) if self.radii[0] or self.radii[2] else (1.0,)  # there is no inner face on the axis
 
         def free() -> NDArray[np.float64]:
             return generator.uniform(0, 1, count)
 
         grid = np.linspace(0, 1, 17)
-        parts = [(np.full(17, u), np.full(17, v), grid) for u in (0.0, 1.0) for v in (0.0, 0.5, 1.0)]
-        parts += [(np.full(count, u), free(), free()) for u in (0.0, 1.0)]
+        parts = [(np.full(17, u), np.full(17, v), grid) for u in sides for v in (0.0, 0.5, 1.0)]
+        parts += [(np.full(count, u), free(), free()) for u in sides]
         parts += [(free(), np.full(count, v), free()) for v in (0.0, 1.0)]
         if opening != FULL:
             parts += [(free(), free(), np.full(count, w)) for w in (0.0, 1.0)]

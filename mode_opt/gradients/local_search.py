@@ -18,6 +18,14 @@ from mode_opt.gradients.trust_region import TrustRegion, Verdict
 from mode_opt.objectives import Estimate
 from mode_opt.simulation import Simulator, attempt
 
+REACH = 2.0
+"""Distance within which designs train the model, in units of the rms distance in a box, r √(d/3)."""
+FEWEST = 500
+"""Designs that train the model even if some of them are farther away."""
+INWARD = 0.3
+"""How far designs are drawn inwards; see `LocalSearch`."""
+CLOSE = 20
+"""One in so many of the designs that train the model corrects its value at the design itself."""
 GIVE_UP = 5
 """Batches in a row of which nothing came back, after which the search ends."""
 
@@ -72,7 +80,11 @@ class LocalSearch(DesignSearch):
 
     Simulated events serve three times: they judge the step that led to them (`TrustRegion`), they train the model, and
     those of all earlier neighbourhoods that are near are used again (`Replay`). The answer is the average of the later
-    half of the iterates since the last significant gain.
+    half of the iterates since the last significant gain that came true.
+
+    Designs are drawn in the box ``ψ ± r u^p``, u uniform in (0, 1) for each design and ``p = 0.3 (1 − 2/d)``: a box of
+    many dimensions has next to nothing near its centre, and a model that sees a shell only takes a wrong value of the
+    centre for curvature.
 
     Args:
         region: radius of the neighbourhood.
@@ -91,6 +103,7 @@ class LocalSearch(DesignSearch):
         self._pending: dict[str, Any] | None = None
         self._step: Step | None = None
         self._plateau: list[Tensor] = []
+        self._former: list[Tensor] = []  # the plateau before, until its end is confirmed
         self._lost = 0
 
     @abstractmethod
@@ -151,14 +164,15 @@ class LocalSearch(DesignSearch):
         self.replay.add(batch)
         centre = design.psi.detach().clone()
         begin = time.monotonic()
-        notes += self.learn(pipeline, self.replay.near(centre, self.window), centre, generator)
+        notes += self.learn(pipeline, self._near(centre), centre, generator)
         if verdict is not None and not verdict.accepted and self._step is not None:
             back = self.gain(pipeline, centre, self._step.start, generator)
             centre = self._step.start if back.value > 0 else centre
         end, promised = self.minimise(pipeline, centre, generator)
+        promised = self.region.calibrated(promised)
         seconds = time.monotonic() - begin
-        objective = self.value(pipeline, centre, generator)
-        self._settle(end, promised)
+        objective = self.measured(pipeline, centre, generator)
+        self._settle(end, promised, verdict)
         self._allot(promised)
         self._step = Step(centre, promised)
         with torch.no_grad():
@@ -211,12 +225,26 @@ class LocalSearch(DesignSearch):
         kept = inputs._map(lambda tensor: tensor[good])
         return Batch(psi[good], DesignPoint(phi.values[good], phi.layout), kept, tried.events), columns, notes
 
+    def measured(self, pipeline: Pipeline, psi: Tensor, generator: torch.Generator) -> Estimate:
+        """J at one design: the model's value, and the mean residual of the simulated designs closest to it.
+
+        The model stands in for the distance of those designs only, so that its bias hardly matters.
+        """
+        value, near = self.value(pipeline, psi, generator), self._near(psi)
+        close = self.replay.near(psi, max(len(near.psi) // CLOSE, 10) * near.outputs.count)
+        residual = self.residual(pipeline, close, generator)
+        if not math.isfinite(residual.value + residual.standard_error):
+            return value
+        return Estimate(value.value + residual.value, math.hypot(value.standard_error, residual.standard_error))
+
     def _around(self, pipeline: Pipeline, generator: torch.Generator) -> Tensor:
         psi, n = pipeline.design.psi.detach(), self.sampling.per_design(pipeline.additive)
         if self._calls == 0.0:
             self._calls = self._first = float(self.sampling.first(pipeline.additive, psi.shape[1]))
         b = max(int(self._calls) // n, 2)
         unit = 2 * torch.rand(b, psi.shape[1], generator=generator, dtype=psi.dtype, device=psi.device) - 1
+        inward = torch.rand(b, 1, generator=generator, dtype=psi.dtype, device=psi.device)
+        unit *= inward ** (INWARD * max(0.0, 1 - 2 / psi.shape[1]))
         unit[0] = 0.0
         return psi + self.region.radius * unit
 
@@ -243,10 +271,18 @@ class LocalSearch(DesignSearch):
         objective = self.value(pipeline, self._step.start, generator)
         return Advance(objective, columns | {"radius": self.region.radius, "accepted": 0.0}, notes)
 
-    def _settle(self, end: Tensor, promised: Estimate) -> None:
-        """Average the iterates for as long as no step is significant."""
+    def _near(self, centre: Tensor) -> Batch:
+        """What the model is learnt from."""
+        reach = REACH * self.region.radius * math.sqrt(centre.shape[1] / 3)
+        return self.replay.near(centre, self.window, reach, FEWEST)
+
+    def _settle(self, end: Tensor, promised: Estimate, verdict: Verdict | None) -> None:
+        """Average the iterates for as long as no step is significant; a promise that did not come true ends nothing."""
+        if verdict is not None and not verdict.came_true:
+            self._plateau = [*self._former, *self._plateau]
+        self._former = []
         if promised.value > 2 * promised.standard_error:
-            self._plateau = []
+            self._former, self._plateau = self._plateau, []
         self._plateau = [*self._plateau, end.clone()][-50:]
 
     def _allot(self, promised: Estimate) -> None:
@@ -263,6 +299,7 @@ class LocalSearch(DesignSearch):
             "calls": self._calls,
             "first": self._first,
             "plateau": list(self._plateau),
+            "former": list(self._former),
             "lost": self._lost,
             "model": self.model_state(),
             "start": None if step is None else step.start,
@@ -281,7 +318,7 @@ class LocalSearch(DesignSearch):
         self.replay.load(state["replay"], layout)
         self.region.load(state["region"])
         self._calls, self._first, self._lost = state["calls"], state["first"], state["lost"]
-        self._plateau = list(state["plateau"])
+        self._plateau, self._former = list(state["plateau"]), list(state["former"])
         self._step = None if state["start"] is None else Step(state["start"], Estimate(*state["promised"]))
         self.restore(state["model"])
 

@@ -74,7 +74,7 @@ class Replay:
             joined = joined[near.sort().values]
         self.batches = [*others, joined]
 
-    def near(self, centre: Tensor, calls: int, reach: float = torch.inf) -> Batch:
+    def near(self, centre: Tensor, calls: int, reach: float = torch.inf, fewest: int = 10) -> Batch:
         """The designs nearest to ``centre`` (``1 x d``) in ψ, with at most ``calls`` events and within ``reach``.
 
         Only batches with the number of events of the last one are used.
@@ -82,13 +82,13 @@ class Replay:
         Args:
             centre: of the neighbourhood.
             calls: events at most.
-            reach: largest distance in any column; at least ten designs are returned if there are as many.
+            reach: largest distance ``|ψ − centre|``.
+            fewest: designs that are returned, if there are as many, even if they are beyond it.
         """
         batch = self.batches[-1]
-        distance = (batch.psi - centre.detach()).abs().amax(1)
-        order = ((batch.psi - centre.detach()) ** 2).sum(1).argsort()
-        inside = int((distance <= reach).sum())
-        count = min(max(inside, 10), max(calls // batch.outputs.count, 1), len(order))
+        distance = (batch.psi - centre.detach()).norm(dim=1)
+        order, inside = distance.argsort(), int((distance <= reach).sum())
+        count = min(max(inside, fewest), max(calls // batch.outputs.count, 1), len(order))
         return batch[order[:count]]
 
     def state(self) -> list[dict[str, Any]]:

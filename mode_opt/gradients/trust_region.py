@@ -24,6 +24,11 @@ class Verdict:
     pull: float
     accepted: bool
 
+    @property
+    def came_true(self) -> bool:
+        """Whether at least a quarter of the promised gain was seen."""
+        return self.actual.value >= self.predicted.value / 4
+
 
 @final
 class TrustRegion:
@@ -39,6 +44,10 @@ class TrustRegion:
       see a slope above the noise, and the radius grows; if it was, and came true (``actual ≥ predicted / 4``), it
       grows, more slowly.
 
+    Models are surer of themselves than they should be. Errors of promises are therefore multiplied by an ``inflation``
+    (`calibrated`), which follows the pulls that were seen, ``f² ← f² (1 + a (pull² − 1))``, a = `MEMORY`, and is never
+    below 1: in the mean over steps, the pulls then have the variance 1, unless the model is too cautious.
+
     Args:
         radius: at the start, in ψ.
         smallest: the radius never falls below.
@@ -53,27 +62,44 @@ class TrustRegion:
 
     SURPRISE, WORSE = 3.0, 2.0
     SHRINK, WIDEN, GROW = 0.6, 1.25, 1.1
+    MEMORY, OUTLIER = 0.2, 5.0
 
     def __init__(self, radius: float = 0.25, smallest: float = 0.01, largest: float = 1.0) -> None:
         if not 0 < smallest <= radius <= largest < math.inf:
             expected = "0 < smallest <= radius <= largest"
             raise ConfigurationError("gradient.radius", (smallest, radius, largest), expected)
         self.radius, self.smallest, self.largest = radius, smallest, largest
+        self.inflation = 1.0
+
+    def calibrated(self, promised: Estimate) -> Estimate:
+        """A promise with the error that former ones turned out to have."""
+        return Estimate(promised.value, self.inflation * promised.standard_error)
 
     def judge(self, predicted: Estimate, residual: Estimate) -> Verdict:
-        """The verdict on a step whose batch has this mean residual (simulated − predicted); adapts the radius."""
+        """The verdict on a step by the mean residual of its batch; adapts radius and inflation.
+
+        Args:
+            predicted: gain, as `calibrated` when it was promised.
+            residual: mean of (simulated − predicted).
+        """
         error = math.hypot(predicted.standard_error, residual.standard_error)
         actual = Estimate(predicted.value - residual.value, error)
         pull = -residual.value / error if error > 0 else 0.0
         accepted = actual.value >= -self.WORSE * error
+        verdict = Verdict(predicted, actual, pull, accepted)
         if pull < -self.SURPRISE or not accepted:
             factor = self.SHRINK
         elif predicted.value <= predicted.standard_error:
             factor = self.WIDEN
         else:
-            factor = self.GROW if actual.value >= predicted.value / 4 else 1.0
+            factor = self.GROW if verdict.came_true else 1.0
         self.scale(factor)
-        return Verdict(predicted, actual, pull, accepted)
+        self._learn(pull)
+        return verdict
+
+    def _learn(self, pull: float) -> None:
+        square = min(pull**2, self.OUTLIER**2)  # one outlier must not end the search
+        self.inflation = max(self.inflation * math.sqrt(1 + self.MEMORY * (square - 1)), 1.0)
 
     def scale(self, factor: float) -> None:
         """Multiply the radius, within its limits."""
@@ -81,8 +107,8 @@ class TrustRegion:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"radius": self.radius}
+        return {"radius": self.radius, "inflation": self.inflation}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave."""
-        self.radius = float(state["radius"])
+        self.radius, self.inflation = float(state["radius"]), float(state["inflation"])

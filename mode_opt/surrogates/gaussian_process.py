@@ -24,6 +24,8 @@ class Kernel:
         known_reach: ℓ_x, length scale in the standardised known inputs.
         known_amplitude: s_x, of the part that depends on the known inputs alone.
         coupling: c, share of the dependence on ψ that differs between known inputs.
+        slope: s_1, of a linear part of the dependence on ψ.
+        bend: s_2, of a quadratic one.
     """
 
     reach: Tensor
@@ -31,6 +33,8 @@ class Kernel:
     known_reach: Tensor
     known_amplitude: Tensor
     coupling: Tensor
+    slope: Tensor
+    bend: Tensor
 
     def __call__(self, a: "Rows", b: "Rows") -> Tensor:
         """Covariance of the values, ``m x n``."""
@@ -39,8 +43,16 @@ class Kernel:
         return self.known_amplitude**2 * of_known + of_design * (1 + self.coupling**2 * of_known)
 
     def of_design(self, a: Tensor, b: Tensor) -> Tensor:
-        """``s² exp(−|ψ − ψ'|² / 2ℓ²)``."""
-        return self.amplitude**2 * torch.exp(-0.5 * _squares(a, b) / self.reach**2)
+        """``k_ψ = s² exp(−|ψ − ψ'|² / 2ℓ²) + s_1² ψ·ψ' + s_2² (ψ·ψ')²``, ``m x n``; ψ counts from `Data.origin`."""
+        return self._of(_squares(a, b), a @ b.T)
+
+    def between(self, a: Tensor, b: Tensor) -> Tensor:
+        """The same for pairs of rows, ``b``."""
+        return self._of(((a - b) ** 2).sum(1), (a * b).sum(1))
+
+    def _of(self, squares: Tensor, product: Tensor) -> Tensor:
+        stationary = self.amplitude**2 * torch.exp(-0.5 * squares / self.reach**2)
+        return stationary + self.slope**2 * product + self.bend**2 * product**2
 
     def of_known(self, a: Tensor, b: Tensor) -> Tensor:
         """``exp(−|x − x'|² / 2ℓ_x²)``, 0 if nothing is known."""
@@ -69,10 +81,11 @@ def _squares(a: Tensor, b: Tensor) -> Tensor:
 class GaussianProcess:
     """``y = β·h(x) + g(x) + f(ψ, x) + ε`` with Gaussian-process priors on g and f, and a learnt noise.
 
-    ``h = (1, x, x²)`` has a flat prior; g and f have the `Kernel` covariances ``s_x² k_x`` and ``s² k_ψ (1 + c² k_x)``,
+    ``h = (1, x, x²)`` has a flat prior; g and f have the `Kernel` covariances ``s_x² k_x`` and ``k_ψ (1 + c² k_x)``,
     so that data which do not show an interaction of design and known inputs pool all events for the dependence on the
-    design. The noise of a value is ``exp(θ·(1, |x|, x²))``: events from which little can be learnt count less. What is
-    asked for is the mean over the known inputs, ``J(ψ) = ⟨E y⟩_x``.
+    design. The polynomial part of ``k_ψ`` is there because a bowl far below the constant has, under the stationary part
+    alone, the same curvature in all directions. The noise of a value is ``exp(θ·(1, |x|, x²))``: events from which
+    little can be learnt count less. What is asked for is the mean over the known inputs, ``J(ψ) = ⟨E y⟩_x``.
 
     Hyperparameters maximise the evidence of at most ``subset`` values (Adam, warm-started); the posterior then uses all
     values through ``inducing`` of them, and what these cannot explain counts as noise of the value (fully independent
@@ -89,7 +102,7 @@ class GaussianProcess:
     on the input).
     """
 
-    def __init__(self, subset: int = 500, inducing: int = 600, first_steps: int = 60, steps: int = 12) -> None:
+    def __init__(self, subset: int = 500, inducing: int = 600, first_steps: int = 80, steps: int = 12) -> None:
         self.subset, self.inducing, self.first_steps, self.steps = subset, inducing, first_steps, steps
         self.parameters: dict[str, Tensor] = {}
 
@@ -118,7 +131,8 @@ class GaussianProcess:
             values: ``n``.
             generator: chooses subset and inducing points.
             variance: ``n``, of values that are averages; None learns it.
-            centre: ``d``, where the answer matters: nearer values are preferred as inducing points.
+            centre: ``d``, where the answer matters: the polynomial part is about it, and nearer values are preferred as
+                inducing points; None is the mean of the designs.
 
         Raises:
             ShapeError: if the numbers of rows differ.
@@ -129,20 +143,21 @@ class GaussianProcess:
             raise ShapeError("GaussianProcess.fit", (len(psi), len(known), len(values)), "one row per value")
         if not bool(values.isfinite().all() and psi.isfinite().all() and known.isfinite().all()):
             raise NonFiniteError("GaussianProcess.fit: designs, known inputs or values that are NaN or infinite")
-        data = Data.of(psi, known, values, None if variance is None else variance.double().cpu())
+        origin = psi.mean(0) if centre is None else centre.double().cpu()
+        data = Data.of(psi, known, values, None if variance is None else variance.double().cpu(), origin)
         self._maximise(data, generator)
-        order = self._order(data, centre, generator)
+        order = self._order(data, centre is not None, generator)
         return Posterior(data, self.parameters, order)
 
-    def _order(self, data: "Data", centre: Tensor | None, generator: torch.Generator) -> Tensor:
-        """Inducing points: half of them nearest to the centre, the rest at random."""
+    def _order(self, data: "Data", centred: bool, generator: torch.Generator) -> Tensor:
+        """Inducing points: at random, or half of them nearest to the origin."""
         n = len(data.values)
         if n <= self.inducing:
             return torch.arange(n)
         shuffled = torch.randperm(n, generator=generator)
-        if centre is None:
+        if not centred:
             return shuffled[: self.inducing]
-        near = ((data.rows.psi - centre.double().cpu()) ** 2).sum(1).argsort()[: self.inducing // 2]
+        near = (data.rows.psi**2).sum(1).argsort()[: self.inducing // 2]
         others = shuffled[~torch.isin(shuffled, near)]
         return torch.cat([near, others[: self.inducing - len(near)]])
 
@@ -166,38 +181,40 @@ class GaussianProcess:
             self.parameters = {name: leaf.detach() for name, leaf in leaves.items()}
 
 
-Scales = tuple[float, float, Tensor, Tensor]
-"""Shift and scale of the values, shifts and scales of the known inputs."""
+Scales = tuple[float, float, Tensor, Tensor, Tensor]
+"""Shift and scale of the values, shifts and scales of the known inputs, origin of the designs."""
 
 
 @final
 class Data:
     """Standardised rows and values of a fit."""
 
-    def __init__(
-        self, rows: Rows, values: Tensor, variance: Tensor | None, scales: tuple[float, float, Tensor, Tensor]
-    ) -> None:
+    def __init__(self, rows: Rows, values: Tensor, variance: Tensor | None, scales: Scales) -> None:
         self.rows, self.values, self.variance, self.scales = rows, values, variance, scales
-        self.shift, self.scale, self.known_shift, self.known_scale = scales
+        self.shift, self.scale, self.known_shift, self.known_scale, self.origin = scales
         self.means = torch.cat([torch.ones(len(values), 1, dtype=values.dtype), rows.known, rows.known**2], 1)
         self.noise_features = torch.cat([self.means[:, :1], rows.known.abs(), rows.known**2], 1)
         self.spread = float(rows.psi.std(0, unbiased=False).norm()) if len(values) > 1 else 1.0
 
     @classmethod
-    def of(cls, psi: Tensor, known: Tensor, values: Tensor, variance: Tensor | None) -> "Data":
-        """Known inputs and values with mean 0 and variance 1."""
+    def of(cls, psi: Tensor, known: Tensor, values: Tensor, variance: Tensor | None, origin: Tensor) -> "Data":
+        """Known inputs and values with mean 0 and variance 1, designs relative to the origin."""
         shift, scale = float(values.mean()), max(float(values.std(unbiased=False)), 1e-12)
         known_shift = known.mean(0)
         known_scale = ((known - known_shift) ** 2).mean(0).sqrt()
         # An input that does not vary says nothing: it is 0 for all rows.
         known_scale = torch.where(known_scale > 1e-9 * known_shift.abs(), known_scale, torch.inf)
-        rows = Rows(psi, (known - known_shift) / known_scale)
+        rows = Rows(psi - origin, (known - known_shift) / known_scale)
         scaled = None if variance is None else variance / scale**2
-        return cls(rows, (values - shift) / scale, scaled, (shift, scale, known_shift, known_scale))
+        return cls(rows, (values - shift) / scale, scaled, (shift, scale, known_shift, known_scale, origin))
 
     def rows_of(self, psi: Tensor, known: Tensor) -> Rows:
         """Other rows on the same scales."""
-        return Rows(psi.double().cpu(), (known.double().cpu() - self.known_shift) / self.known_scale)
+        return Rows(self.relative(psi), (known.double().cpu() - self.known_shift) / self.known_scale)
+
+    def relative(self, psi: Tensor) -> Tensor:
+        """Designs ``b x d`` from the origin."""
+        return psi.double().cpu() - self.origin
 
     def part(self, index: Tensor) -> "Data":
         """Some of the rows."""
@@ -216,12 +233,14 @@ def _start(data: Data) -> dict[str, Tensor]:
         "known_reach": one.clone(),
         "known_amplitude": one + math.log(0.3),
         "coupling": one + math.log(0.3),
+        "slope": one - math.log(2 * max(data.spread, 1e-9)),
+        "bend": one - math.log(3 * max(data.spread, 1e-9) ** 2),
         "noise": noise,
     }
 
 
 def _kernel(parameters: dict[str, Tensor]) -> Kernel:
-    names = ("reach", "amplitude", "known_reach", "known_amplitude", "coupling")
+    names = ("reach", "amplitude", "known_reach", "known_amplitude", "coupling", "slope", "bend")
     return Kernel(*(parameters[name].exp() for name in names))
 
 
@@ -233,12 +252,14 @@ def _noise(parameters: dict[str, Tensor], data: Data) -> Tensor:
 
 def _prior(parameters: dict[str, Tensor], spread: float) -> Tensor:
     """Minus the logarithm of wide priors: a length scale below the spread of the designs needs evidence."""
-    reach = parameters["reach"] - math.log(max(2.5 * spread, 1e-9))
+    spread = max(spread, 1e-9)
+    reach = parameters["reach"] - math.log(2.5 * spread)
+    slope, bend = parameters["slope"] + math.log(2 * spread), parameters["bend"] + math.log(3 * spread**2)
     value = 2.0 * reach**2 + 0.5 * (parameters["amplitude"] / 3) ** 2 + 0.5 * (parameters["known_reach"] / 1) ** 2
     value = (
         value + 0.5 * ((parameters["coupling"] + 1.2) / 1) ** 2 + 0.5 * ((parameters["known_amplitude"] + 1) / 1) ** 2
     )
-    return value + 0.5 * (parameters["noise"][1:] ** 2).sum()
+    return value + 0.5 * ((slope / 2) ** 2 + (bend / 2) ** 2 + (parameters["noise"][1:] ** 2).sum())
 
 
 def _evidence(data: Data, kernel: Kernel, noise: Tensor) -> Tensor:
@@ -256,8 +277,8 @@ def _evidence(data: Data, kernel: Kernel, noise: Tensor) -> Tensor:
 def _full(kernel: Kernel, rows: Rows) -> Tensor:
     """``n``, prior variance of single values."""
     known = 1.0 if rows.known.shape[1] else 0.0
-    value = known * kernel.known_amplitude**2 + kernel.amplitude**2 * (1 + known * kernel.coupling**2)
-    return value.expand(len(rows.psi))
+    of_design = kernel.between(rows.psi, rows.psi) * (1 + known * kernel.coupling**2)
+    return known * kernel.known_amplitude**2 + of_design
 
 
 @final
@@ -299,8 +320,8 @@ class Posterior:
     @classmethod
     def of(cls, state: dict[str, Any]) -> "Posterior":
         """From what `state` gave."""
-        shift, scale, known_shift, known_scale = state["scales"]
-        scales = (shift, scale, known_shift, known_scale)
+        shift, scale, known_shift, known_scale, origin = state["scales"]
+        scales = (shift, scale, known_shift, known_scale, origin)
         data = Data(Rows(state["psi"], state["known"]), state["values"], state["variance"], scales)
         return cls(data, state["parameters"], state["inducing"])
 
@@ -324,7 +345,7 @@ class Posterior:
 
     def _features(self, psi: Tensor) -> Tensor:
         """``b x m + h``: features of J at designs, averaged over the known inputs."""
-        of_design = self.kernel.of_design(psi.double().cpu(), self.points.psi)
+        of_design = self.kernel.of_design(self.data.relative(psi), self.points.psi)
         coupled = of_design * (1 + self.kernel.coupling**2 * self.mean_known)
         white = self._white(coupled + self.kernel.known_amplitude**2 * self.mean_known)
         return torch.cat([white, self.data.means.mean(0).expand(len(psi), -1)], 1)
@@ -336,18 +357,20 @@ class Posterior:
     def difference_error(self, a: Tensor, b: Tensor) -> Tensor:
         """Standard deviation of ``J(a) − J(b)``, each ``b x d``, under the posterior."""
         difference = self._features(a) - self._features(b)
-        squares = ((a - b).double().cpu() ** 2).sum(1)
-        prior = -2 * self._amplitude() * torch.expm1(-0.5 * squares / self.kernel.reach**2)
+        of_design, here, there = self.kernel.between, self.data.relative(a), self.data.relative(b)
+        prior = of_design(here, here) + of_design(there, there) - 2 * of_design(here, there)
+        prior = prior * self._coupled()
         open_part = (prior - (difference**2).sum(1)).clamp_min(0.0)
         return (self._variance(difference) + open_part + TINY).sqrt() * self.data.scale
 
     def value_error(self, psi: Tensor) -> Tensor:
         """Standard deviation of ``J`` itself, ``b`` for ``b x d``."""
         features = self._features(psi)
-        prior = self._amplitude() + self.kernel.known_amplitude**2 * self.both_known
+        rows = self.data.relative(psi)
+        prior = self.kernel.between(rows, rows) * self._coupled() + self.kernel.known_amplitude**2 * self.both_known
         open_part = (prior - (features[:, : len(self.inducing)] ** 2).sum(1)).clamp_min(0.0)
         return (self._variance(features) + open_part + TINY).sqrt() * self.data.scale
 
-    def _amplitude(self) -> Tensor:
-        """Prior variance of what depends on the design, averaged over the known inputs."""
-        return self.kernel.amplitude**2 * (1 + self.kernel.coupling**2 * self.both_known)
+    def _coupled(self) -> Tensor:
+        """``1 + c² ⟨k_x⟩``, averaged over pairs of known inputs."""
+        return 1 + self.kernel.coupling**2 * self.both_known

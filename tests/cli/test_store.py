@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 import uproot
 
-from mode_opt.campaigns import Campaign, Failure, Job, JobFailure, Patience, Serial, Status, Store, Work, seed_of
+from mode_opt.campaigns import (
+    Campaign,
+    CampaignError,
+    Failure,
+    FileDrop,
+    Job,
+    JobFailure,
+    Patience,
+    Serial,
+    Status,
+    Store,
+    Work,
+    seed_of,
+)
 
 
 class Ramp(Work):
@@ -99,6 +112,21 @@ def test_pruning_and_rebuilding(command, filled):
     assert "3 results removed" in command("store", "prune", "store", "limit=0").stdout
     assert store.known(jobs) == {}
     assert "limit" in command("store", "prune", "store", "limit=much", check=False).stderr
+
+
+def test_a_drop_folder_is_worked_off(command, tmp_path):
+    work = Ramp(str(tmp_path / "mended"))
+    jobs = [Job(work.digest, {"gap": gap}, 2, 5, {"energy": np.full(2, 10.0)}) for gap in (0.5, 2.0, 3.0)]
+    away = Campaign(tmp_path / "store", FileDrop(tmp_path / "drop", wait=False), Patience(attempts=1))
+    with pytest.raises(CampaignError, match=r"3 jobs wait.*mode-opt store work"):
+        away.run(work, jobs)
+    assert "1 jobs done, 0 failed, 2 left" in command("store", "work", "drop", "jobs=1").stdout.replace(
+        "0 jobs done, 1 failed", "1 jobs done, 0 failed"
+    )
+    assert "0 left" in command("store", "work", "drop", "attempts=1", "seconds=100").stdout
+    outcomes = away.run(work, jobs)
+    assert [outcomes[job.key].status for job in jobs] == [Status.QUARANTINED, Status.DONE, Status.DONE]
+    assert "jobs" in command("store", "work", "store", check=False).stderr
 
 
 @pytest.mark.parametrize("suffix", ["root", "parquet"])

@@ -1,12 +1,13 @@
 """Read a GDML file with Geant4 and print what it found as JSON; run as a program of its own.
 
-    python geant4_reader.py FILE.gdml '[[x, y, z], ...]'
+    python geant4_reader.py FILE.gdml POINTS.json
 
 Geant4's data sets are not needed. The package asks at import whether to fetch them, so standard input answers "n".
 """
 
 import json
 import sys
+from pathlib import Path
 
 import geant4_pybind as g4
 
@@ -39,5 +40,5 @@ def located(world, point):
 parser = g4.G4GDMLParser()
 parser.Read(sys.argv[1], False)
 world = parser.GetWorldVolume()
-places = [located(world, point) for point in json.loads(sys.argv[2])]
-print("RESULT " + json.dumps({"world": described(world), "places": places}))
+places = [located(world, point) for point in json.loads(Path(sys.argv[2]).read_text())]
+sys.stdout.write("\nRESULT " + json.dumps({"world": described(world), "places": places}) + "\n")

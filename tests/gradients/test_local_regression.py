@@ -165,6 +165,31 @@ def test_objectives_that_are_no_numbers_are_refused():
         searched(method(), pipeline, 1)
 
 
+class Valley(BlackBoxSimulator):
+    """``y ~ N(|φ|² + |φ|⁴ / 4, 0.5)``: quartic, so that a smooth model is wrong at its centre."""
+
+    def simulate(self, phi, primaries, generator):
+        events = primaries.expand(phi.designs)
+        square = phi["point"].square().sum(1)
+        noise = 0.5 * torch.randn(events.hits.shape, generator=generator)
+        return Events.of(events.truth, (square + square**2 / 4)[:, None, None, None] + noise)
+
+
+def test_the_objective_that_is_told_is_honest():
+    """6 dimensions, 6 seeds: deviations from the exact J (0 at the start) of the order of the claimed error."""
+    pulls, errors = [], []
+    for seed in range(6):
+        design = Design({"point": {"start": [0.0] * 6}})
+        pipeline = Pipeline(Counted(Valley()), design, UniformInputs((-1.0,), (1.0,)), level, True)
+        search = LocalRegression(radius=0.8, sampling=Sampling(calls=400), window=400, inducing=150)
+        learnt(search, pipeline, seed)
+        told = search.measured(pipeline, design.psi.detach(), stream("cpu", seed, 2))
+        pulls.append(told.value / told.standard_error)
+        errors.append(told.standard_error)
+    assert 0.3 < float(torch.tensor(pulls).square().mean().sqrt()) < 1.8
+    assert min(errors) > 0.03 and max(errors) < 0.4
+
+
 def test_asked_before_anything_was_learnt():
     pipeline = bowl_pipeline()
     with pytest.raises(NonFiniteError, match="before anything was learnt"):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from mode_opt.errors import ConfigurationError
@@ -62,11 +63,38 @@ def test_the_radius_stays_within_its_limits():
     assert region.radius == 0.05
 
 
-def test_a_state_brings_the_radius_back():
+def test_a_state_brings_radius_and_inflation_back():
     region, other = TrustRegion(0.1), TrustRegion(0.3)
-    region.scale(0.7)
+    region.judge(Estimate(1.0, 0.1), Estimate(1.0, 0.1))
     other.load(region.state())
-    assert other.radius == region.radius
+    assert other.radius == region.radius != 0.1 and other.inflation == region.inflation > 1.0
+
+
+def test_the_inflation_follows_the_pulls():
+    """``f² ← f² (1 + 0.2 (pull² − 1))``, pulls of 3, of more than 5, and of 0; never below 1."""
+    region = TrustRegion(0.1)
+    assert region.calibrated(Estimate(2.0, 0.5)) == Estimate(2.0, 0.5)
+    region.judge(Estimate(1.0, 0.3), Estimate(-1.5, 0.4))
+    assert region.inflation == pytest.approx(2.6**0.5)
+    assert region.calibrated(Estimate(2.0, 0.5)).standard_error == pytest.approx(0.5 * 2.6**0.5)
+    assert region.calibrated(Estimate(2.0, 0.5)).value == 2.0
+    region.judge(Estimate(1.0, 0.3), Estimate(50.0, 0.4))
+    assert region.inflation == pytest.approx((2.6 * 5.8) ** 0.5)
+    region.judge(Estimate(1.0, 0.3), Estimate(0.0, 0.4))
+    assert region.inflation == pytest.approx((2.6 * 5.8 * 0.8) ** 0.5)
+    for _ in range(30):
+        region.judge(Estimate(1.0, 0.3), Estimate(0.0, 0.4))
+    assert region.inflation == 1.0
+
+
+def test_too_small_errors_are_found_out():
+    """Errors of promises a quarter of the truth: after 300 steps they are right within a third, on average."""
+    random, region, found = np.random.default_rng(0), TrustRegion(0.1), []
+    for _ in range(300):
+        residual = Estimate(random.normal(0.0, 1.0), 0.3)
+        region.judge(region.calibrated(Estimate(1.0, 0.25)), residual)
+        found.append(0.25 * region.inflation)
+    assert np.mean(np.square(found[100:])) ** 0.5 == pytest.approx(1.0, rel=0.35)
 
 
 @pytest.mark.parametrize(

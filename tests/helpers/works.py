@@ -14,7 +14,7 @@ from mode_opt.campaigns import Failure, Job, JobFailure, Work, note_child, seed_
 
 
 class Noise(Work):
-    """Normal hits around the design value ``mean``, ``log.txt`` with the seed; counts its runs in files if told where.
+    """Normal hits around the design value ``centre``, and a log with the seed; notes its runs in files if told where.
 
     Args:
         runs: folder that gets an empty file for every run; "": none.
@@ -51,7 +51,7 @@ class Noise(Work):
         if wrong in Failure.__members__:
             raise JobFailure(Failure[wrong], f"{wrong} as wanted")
         rng = np.random.default_rng(job.seed)
-        hits = job.design.get("mean", 0.0) + rng.normal(size=(job.events - (wrong == "short"), 2, 1))
+        hits = job.design.get("centre", 0.0) + rng.normal(size=(job.events - (wrong == "short"), 2, 1))
         return {"hits": np.where(wrong == "hits", np.nan, hits)}
 
     def _count(self, job: Job) -> int:
@@ -89,7 +89,7 @@ class Script(Work):
 
 def jobs_of(work: Work, count: int, events: int = 3, base: int = 0, **design) -> list[Job]:
     """Jobs of one design that differ by their seeds."""
-    values = {"mean": 1.0, **design}
+    values = {"centre": 1.0, **design}
     return [Job(work.digest, values, events, seed_of(base, k), {"energy": np.ones(events)}) for k in range(count)]
 
 

@@ -25,7 +25,8 @@ def numbers(*shape, seed=0):
 
 def parameters(noises, **changes):
     """Logarithms of hyperparameters, none of them special."""
-    values = {"reach": 0.2, "amplitude": 0.3, "known_reach": -0.3, "known_amplitude": -0.7, "coupling": -0.4} | changes
+    values = {"reach": 0.2, "amplitude": 0.3, "known_reach": -0.3, "known_amplitude": -0.7, "coupling": -0.4}
+    values |= {"slope": -0.5, "bend": -1.0} | changes
     logarithms = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
     return logarithms | {"noise": torch.tensor([-1.0, 0.3, -0.2, 0.2, 0.1][:noises], dtype=torch.float64)}
 
@@ -45,6 +46,7 @@ class Exact:
         p = {name: value.exp() for name, value in posterior.parameters.items()}
         self.p, data = p, posterior.data
         self.x, self.psi, self.scale, self.shift = data.rows.known, data.rows.psi, data.scale, data.shift
+        self.origin = data.origin
         learnt = (self.features(self.x.abs(), self.x) @ posterior.parameters["noise"]).exp()
         noise = learnt if variance is None else variance / data.scale**2 + 1e-3 * learnt
         total = self.covariance(self.psi, self.x, self.psi, self.x) + torch.diag(noise)
@@ -59,12 +61,13 @@ class Exact:
     def covariance(self, a, u, b, v):
         p = self.p
         design = p["amplitude"] ** 2 * torch.exp(-(torch.cdist(a, b) ** 2) / (2 * p["reach"] ** 2))
+        design = design + p["slope"] ** 2 * a @ b.T + p["bend"] ** 2 * (a @ b.T) ** 2
         known = torch.exp(-(torch.cdist(u, v) ** 2) / (2 * p["known_reach"] ** 2)) if u.shape[1] else 0.0
         return design * (1 + p["coupling"] ** 2 * known) + p["known_amplitude"] ** 2 * known
 
     def objective(self, designs):
         """Mean and covariance of J at ``b x d``: averages over the known inputs of all rows."""
-        n, x = len(self.x), self.x
+        n, x, designs = len(self.x), self.x, designs - self.origin
         spread = [design.expand(n, -1) for design in designs]
         cross = torch.stack([self.covariance(row, x, self.psi, x).mean(0) for row in spread])
         prior = torch.stack([torch.stack([self.covariance(a, x, b, x).mean() for b in spread]) for a in spread])
@@ -72,6 +75,7 @@ class Exact:
 
     def single(self, psi, x):
         """Mean and covariance of values, noise left out."""
+        psi = psi - self.origin
         cross = self.covariance(psi, x, self.psi, self.x)
         return self.conditioned(cross, self.covariance(psi, x, psi, x), self.features(x, x))
 
@@ -121,7 +125,7 @@ def test_the_evidence_is_a_normal_density_with_a_wide_prior_of_the_trend(known, 
     """``log N(y; 0, C + w H Hᵀ) + p/2 log w + n/2 log 2π`` for a wide w."""
     variance = torch.linspace(0.5, 2.0, 30, dtype=torch.float64) if averaged else None
     psi, x, values = numbers(30, 2, seed=1), numbers(30, known, seed=2), numbers(30, seed=3)
-    data, p = Data.of(psi, x, values, variance), parameters(1 + 2 * known)
+    data, p = Data.of(psi, x, values, variance, psi.mean(0)), parameters(1 + 2 * known)
     noise = _noise(p, data)
     h = torch.cat([torch.ones(30, 1, dtype=torch.float64), data.rows.known, data.rows.known**2], 1)
     covariance = _kernel(p)(data.rows, data.rows) + torch.diag(noise) + FLAT * h @ h.T
@@ -219,7 +223,8 @@ def test_few_inducing_points_are_the_fully_independent_training_conditional():
     noise = (exact.features(exact.x.abs(), exact.x) @ posterior.parameters["noise"]).exp()
     inverse = (q + torch.diag((full - q).diagonal() + noise)).inverse()
     beta = torch.linalg.solve(h.T @ inverse @ h, h.T @ inverse @ posterior.data.values)
-    rows = [exact.covariance(d.expand(60, -1), exact.x, exact.psi[m], exact.x[m]).mean(0) for d in designs]
+    relative = designs - exact.origin
+    rows = [exact.covariance(d.expand(60, -1), exact.x, exact.psi[m], exact.x[m]).mean(0) for d in relative]
     fluctuation = torch.stack(rows) @ carried @ inverse @ (posterior.data.values - h @ beta)
     expected = (h.mean(0) @ beta + fluctuation) * exact.scale + exact.shift
     torch.testing.assert_close(posterior.mean(designs), expected, rtol=1e-3, atol=1e-3)
@@ -321,7 +326,7 @@ def test_hyperparameters_are_taken_on_and_begin_anew_for_other_inputs():
 def test_hyperparameters_of_higher_evidence_are_found():
     """The maximisation improves on its start, for noise that is far from the start value."""
     psi, x, values = synthetic(0)
-    data = Data.of(psi, x, values, None)
+    data = Data.of(psi, x, values, None, psi.mean(0))
     process, still = GaussianProcess(), GaussianProcess(first_steps=0)
     for p in (process, still):
         p.fit(psi, x, values, generator())

@@ -29,6 +29,7 @@ constexpr Material scintillator{3.5, 41.31, 93.11, 2.052};
 constexpr double crossingLoss = 1.15;    // mean deposit of a crossing particle, in minimum losses
 constexpr double photoelectrons = 5.0;   // per MeV
 constexpr double noise = 1.0;            // MeV per layer
+constexpr double threshold = 2.0;        // MeV; a layer with less is not read out
 constexpr double decay = 0.5;            // of the profile, per radiation length
 constexpr double decaySpread = 0.12;     // of its logarithm, from shower to shower
 
@@ -182,7 +183,8 @@ private:
     }
 
     static double readOut(double energy, std::mt19937_64& random) {
-        return poisson(photoelectrons * energy, random) / photoelectrons + noise * normal(random);
+        const double signal = poisson(photoelectrons * energy, random) / photoelectrons + noise * normal(random);
+        return signal < threshold ? 0.0 : signal;
     }
 
     std::vector<double> gap_, depth_, fraction_;

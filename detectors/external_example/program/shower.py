@@ -32,6 +32,7 @@ ELECTRON_TO_MIP = 1 / (1 + 0.007 * (LEAD.charge - SCINTILLATOR.charge))
 CROSSING_LOSS = 1.15  # mean deposit of a crossing particle, in minimum losses
 PHOTOELECTRONS = 5.0  # per MeV
 NOISE = 1.0  # MeV per layer
+THRESHOLD = 2.0  # MeV; a layer with less is not read out
 DECAY, DECAY_SPREAD = 0.5, 0.12  # of the profile per radiation length, and of its logarithm from shower to shower
 DEFAULTS = {
     **{"absorber": "0.2", "gap": "0.2", "layers": "16", "events": "1000", "seed": "1"},
@@ -133,14 +134,15 @@ def signals(released: np.ndarray, absorber: np.ndarray, gap: np.ndarray, random:
     """MeV in each gap as it is read out.
 
     A Poisson number of particles cross the gap, each leaves an exponentially distributed energy; then photoelectrons
-    and noise.
+    and noise, and nothing of layers below the threshold.
     """
     minimum = gap * SCINTILLATOR.loss
     fraction = ELECTRON_TO_MIP * minimum / (minimum + absorber * LEAD.loss)
     each = CROSSING_LOSS * minimum
     crossings = random.poisson(fraction * np.maximum(released, 0.0) / each)
     deposit = random.standard_gamma(crossings) * each
-    return random.poisson(PHOTOELECTRONS * deposit) / PHOTOELECTRONS + NOISE * random.standard_normal(deposit.shape)
+    signal = random.poisson(PHOTOELECTRONS * deposit) / PHOTOELECTRONS + NOISE * random.standard_normal(deposit.shape)
+    return np.where(signal < THRESHOLD, 0.0, signal)
 
 
 def write(path: Path, energy: np.ndarray, edep: np.ndarray) -> None:

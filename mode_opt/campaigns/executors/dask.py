@@ -114,7 +114,7 @@ class DaskExecutor(Executor):
         from dask import config
         from distributed import LocalCluster
 
-        defaults = {"threads_per_worker": 1, "processes": True, "dashboard_address": None, "host": "127.0.0.1"}
+        defaults = {"threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
         # A job that killed its worker is not given to the next one: that is for the campaign to decide.
         with config.set({"distributed.scheduler.allowed-failures": 0}):
             return self._made(LocalCluster, {"n_workers": self.workers, **defaults, **self.options})
@@ -135,9 +135,9 @@ class DaskExecutor(Executor):
     def _made(self, kind: Any, options: Mapping[str, Any]) -> Any:
         try:
             return kind(**options)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise ConfigurationError(
-                "executor.options", dict(options), f"options of {kind.__name__} ({error})"
+                "executor.options", dict(options), f"options with which {kind.__name__} starts ({error})"
             ) from error
 
 

@@ -1,7 +1,6 @@
 """A function or class in Python as a black box."""
 
 import json
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
@@ -13,8 +12,7 @@ from mode_opt.campaigns.job import arrays_of
 from mode_opt.errors import ConfigurationError, DataError
 from mode_opt.simulation.isolated.process import held
 from mode_opt.simulation.isolated.source import checksums, name_of, source_of
-
-MEGABYTE = 1_000_000
+from mode_opt.simulation.programs.running import Limits, bytes_of
 
 
 @final
@@ -38,13 +36,13 @@ class PythonFunction(Work):
         path: folders in which the module is looked for first. Where they lie does not count for the digest.
         files: that the result depends on, besides the module's source: their checksums count, their places do not.
         time_limit: seconds for a job, loading of the module included; None: no limit.
-        memory_limit: of the address space, in MB (10⁶ bytes), libraries included; None: no limit.
+        memory_limit: address space, libraries included, such as ``2 GB`` (Linux); None: no limit.
         jobs_per_process: after so many the process is replaced: against what leaks; 1 for what cannot run twice.
         version: of whatever else the result depends on.
 
     Raises:
         ConfigurationError: for a function that another process cannot import, arguments that are not JSON, files
-            that cannot be read, limits that are not positive.
+            that cannot be read, limits that are not positive. In `run`: if the source or a file has changed.
     """
 
     kind = "function"
@@ -57,7 +55,7 @@ class PythonFunction(Work):
         path: str | Path | Sequence[str | Path] = (),
         files: Sequence[str | Path] = (),
         time_limit: float | None = None,
-        memory_limit: float | None = None,
+        memory_limit: str | None = None,
         jobs_per_process: int = 200,
         version: str = "",
     ) -> None:
@@ -65,11 +63,9 @@ class PythonFunction(Work):
         self.path = tuple(str(Path(folder).expanduser().absolute()) for folder in folders)
         self.files = tuple(Path(file).expanduser().absolute() for file in files)
         self.function, self.arguments = name_of(function), _json(dict(arguments or {}))
-        for name, value in (("time_limit", time_limit), ("memory_limit", memory_limit)):
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigurationError(f"simulator.{name}", value, "a positive number, or null")
+        self._limits = Limits(time_limit, bytes_of(memory_limit))
         if jobs_per_process < 1:
-            raise ConfigurationError("simulator.jobs_per_process", jobs_per_process, "at least 1")
+            raise ConfigurationError("program.jobs_per_process", jobs_per_process, "at least 1")
         self.time_limit, self.memory_limit = time_limit, memory_limit
         self.jobs_per_process, self.version = int(jobs_per_process), str(version)
         self.fingerprint = self._fingerprint()
@@ -93,7 +89,7 @@ class PythonFunction(Work):
         work = cls(**arguments)
         changed = _changed(description.get("fingerprint"), work.fingerprint)
         if changed:
-            raise ConfigurationError("simulator.fingerprint", changed, "files as they were when the results were made")
+            raise ConfigurationError("program.fingerprint", changed, "files as they were when the results were made")
         return work
 
     def run(self, job: Job, folder: Path) -> Arrays:
@@ -114,18 +110,17 @@ class PythonFunction(Work):
     def _check(self) -> None:
         changed = _changed(self.fingerprint, self._fingerprint())
         if changed:
-            raise JobFailure(Failure.RAISED, f"{changed} here differs from what this simulator was made with")
+            raise ConfigurationError("program.function", changed, "files as they were when this simulator was made")
 
     def _fingerprint(self) -> list[list[str]]:
         """Checksums of the module's source and the files."""
-        source = checksums([source_of(self.function, self.path)], "simulator.function")
-        return source + checksums(self.files, "simulator.files")
+        source = checksums([source_of(self.function, self.path)], "program.function")
+        return source + checksums(self.files, "program.files")
 
     def _settings(self) -> bytes:
-        limit = None if self.memory_limit is None else int(self.memory_limit * MEGABYTE)
         further = [str(Path(entry).absolute()) for entry in sys.path]
         fields = {"function": self.function, "arguments": self.arguments, "path": self.path, "further": further}
-        marks = {"memory_limit": limit, "fingerprint": self.fingerprint, "version": self.version}
+        marks = {"memory_limit": self._limits.memory, "fingerprint": self.fingerprint, "version": self.version}
         return json.dumps(fields | marks).encode()
 
 
@@ -134,7 +129,7 @@ def _json(arguments: dict[str, Any]) -> dict[str, Any]:
     try:
         received: dict[str, Any] = json.loads(json.dumps(arguments, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ConfigurationError("simulator.arguments", arguments, f"what JSON can hold ({error})") from error
+        raise ConfigurationError("program.arguments", arguments, f"what JSON can hold ({error})") from error
     return received
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mode_opt.errors import ConfigurationError
 
-KEY = "simulator.function"
+KEY = "program.function"
 
 
 def name_of(function: str | Callable[..., Any]) -> str:
@@ -24,22 +24,22 @@ def name_of(function: str | Callable[..., Any]) -> str:
         if not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
             raise ConfigurationError(KEY, function, "package.module:name")
         return function
-    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-    if not isinstance(module, str) or not name:
+    home, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    if not isinstance(home, str) or not name:
         raise ConfigurationError(KEY, function, "a function or class with a name, or 'package.module:name'")
     if "<lambda>" in name or "<locals>" in name:
         kind = "a lambda" if "<lambda>" in name else "defined inside another function"
         reason = f"one at the top of a module: another process cannot import what is {kind}"
         raise ConfigurationError(KEY, name, reason)
-    if module == "__main__":
+    if home == "__main__":
         reason = "one of a module: another process cannot import what is in the script or notebook that runs"
         raise ConfigurationError(KEY, f"__main__:{name}", reason)
-    found: Any = sys.modules.get(module)
+    found: Any = sys.modules.get(home)
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is not function:
-        raise ConfigurationError(KEY, f"{module}:{name}", "the object that is imported by that name")
-    return f"{module}:{name}"
+        raise ConfigurationError(KEY, f"{home}:{name}", "the object that is imported by that name")
+    return f"{home}:{name}"
 
 
 def source_of(function: str, path: Sequence[str]) -> Path:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -38,7 +38,8 @@ class ExternalProgram(Work):
 
     Placeholders are Jinja2: parameters and derived quantities of the design in field units (mm, MeV, ns, tesla,
     radians), ``design`` (all of them), ``events``, ``seed``, ``output`` and ``primaries`` (paths), ``primary`` (lists
-    by name), ``run_folder``, ``folder``, ``python`` (the interpreter that runs mode_opt); filters ``to(unit)`` and ``integer``. Arguments never pass through a shell.
+    by name), ``run_folder``, ``folder``, ``python`` (the interpreter that runs mode_opt); filters ``to(unit)`` and
+    ``integer``. Arguments never pass through a shell.
 
     Args:
         command: the program, a file in ``folder`` or in PATH, and its arguments; templates.
@@ -95,13 +96,14 @@ class ExternalProgram(Work):
         self._command = _templates("program.command", self._given["command"])
         if not self._command:
             raise ConfigurationError("program.command", command, "a list: the program and its arguments")
-        self._prefix = _templates("program.prefix", self._given["prefix"])
-        self._inputs = dict(self._input(name, given) for name, given in self._given["inputs"].items())
-        self._environment = dict(_variable(*pair) for pair in self._given["environment"].items())
-        self._primaries: Primaries = primaries_of(self._given["primaries"])
         self._output: Output = output_of(self._given["output"])
-        self._limits = Limits(time_limit, bytes_of(memory_limit), tuple(success))
-        self._units = {name: parse_unit(unit, f"program.dimensions.{name}") for name, unit in self._dimensions()}
+        self._prefix = _templates("program.prefix", self._given["prefix"])
+        self._inputs = dict(self._input(name, given) for name, given in self._entries("inputs"))
+        self._environment = dict(_variable(*pair) for pair in self._entries("environment"))
+        self._primaries: Primaries = primaries_of(self._given["primaries"])
+        codes = self._given["success"]
+        self._limits = Limits(time_limit, bytes_of(memory_limit), tuple(codes) if isinstance(codes, list) else codes)
+        self._units = {n: parse_unit(unit, f"program.dimensions.{n}") for n, unit in self._entries("dimensions")}
         self._files = Files(self.folder, self._file_names())
 
     def description(self) -> dict[str, Any]:
@@ -127,8 +129,7 @@ class ExternalProgram(Work):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(template.render(context))
         self._primaries.write(job, folder)
-        if not self._output.printed:
-            self._output.path(folder).parent.mkdir(parents=True, exist_ok=True)
+        self._output.prepare(folder)
         run_program(*self._told(context, folder), self._output.printed, self._limits)
         return self._output.read(folder, job.events)
 
@@ -147,9 +148,10 @@ class ExternalProgram(Work):
     def _told(self, context: Mapping[str, Any], folder: Path) -> tuple[list[str], Path, dict[str, str]]:
         """Arguments, working directory and environment of the program."""
         arguments = [template.render(context) for template in (*self._prefix, *self._command)]
-        own = self.folder / arguments[0]
-        if not arguments[0].startswith("/") and own.is_file():
-            arguments[0] = str(own)
+        for place in {0, len(self._prefix)}:
+            own = self.folder / arguments[place]
+            if own.is_file():
+                arguments[place] = str(own)
         return arguments, folder, {name: template.render(context) for name, template in self._environment.items()}
 
     def _context(self, job: Job, folder: Path) -> dict[str, Any]:
@@ -174,6 +176,12 @@ class ExternalProgram(Work):
         context["primary"] = _Lazy(job)
         return context
 
+    def _entries(self, name: str) -> Iterable[tuple[str, Any]]:
+        given = self._given[name]
+        if not isinstance(given, Mapping):
+            raise ConfigurationError(f"program.{name}", given, "a mapping by name")
+        return given.items()
+
     def _input(self, name: str, given: Any) -> tuple[str, Template]:
         """A file of the run's folder and its template."""
         key = f"program.inputs.{name}"
@@ -187,12 +195,6 @@ class ExternalProgram(Work):
         except (OSError, ValueError) as error:
             raise ConfigurationError(key, str(path), f"a text file ({error})") from error
 
-    def _dimensions(self) -> Iterator[tuple[str, str]]:
-        given = self._given["dimensions"]
-        if not isinstance(given, Mapping):
-            raise ConfigurationError("program.dimensions", given, "a mapping from quantities to units")
-        yield from given.items()
-
     def _file_names(self) -> Iterator[str]:
         """Files that results depend on: those listed, templates, the program, and arguments below the folder."""
         given = self._given
@@ -201,13 +203,10 @@ class ExternalProgram(Work):
         yield from given["files"]
         yield from (template for template in given["inputs"].values() if isinstance(template, str))
         arguments = [*given["prefix"], *given["command"]]
-        first = Path(arguments[0])
-        if not first.is_absolute() and "{" not in arguments[0] and ".." not in first.parts:
-            yield from [str(first)] if (self.folder / first).is_file() else []
-        for argument in arguments:
-            match = _IN_FOLDER.fullmatch(argument)
-            if match and ".." not in Path(match[1]).parts and (self.folder / match[1]).is_file():
-                yield str(Path(match[1]))
+        below = [match[1] for argument in arguments if (match := _IN_FOLDER.fullmatch(argument))]
+        for name in [Path(each) for each in (*given["prefix"][:1], given["command"][0], *below)]:
+            if not name.is_absolute() and ".." not in name.parts and (self.folder / name).is_file():
+                yield str(name)
 
 
 @final

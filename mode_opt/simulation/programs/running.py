@@ -42,10 +42,12 @@ class Limits:
     success: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        if self.seconds is not None and not 0 < self.seconds < math.inf:
+        number = self.seconds is None or (isinstance(self.seconds, int | float) and 0 < self.seconds < math.inf)
+        if not number:
             raise ConfigurationError("program.time_limit", self.seconds, "seconds, more than 0, or null")
-        if not self.success or not all(isinstance(code, int) for code in self.success):
-            raise ConfigurationError("program.success", list(self.success), "a list of exit codes")
+        codes = isinstance(self.success, tuple) and all(isinstance(code, int) for code in self.success)
+        if not codes or not self.success:
+            raise ConfigurationError("program.success", self.success, "a list of exit codes")
         if self.memory is not None and _prlimit() is None:
             raise ConfigurationError("program.memory_limit", self.memory, "null: only Linux can limit a program here")
 

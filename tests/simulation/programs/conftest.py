@@ -1,5 +1,6 @@
 """Programs of a few lines, in folders of their own."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -37,10 +38,9 @@ def runner(tmp_path):
 
         def told(self, *arguments, job=None, **fields):
             """What reached the program as arguments."""
-            text = 'open("told.json", "w").write(json.dumps(sys.argv[1:]))\nopen("out.csv", "w").write("e\\n1\\n1\\n1\\n")\n'
+            text = 'open("told.json", "w").write(json.dumps(sys.argv[1:]))\n'
+            text += 'open("out.csv", "w").write("e\\n1\\n1\\n1\\n")\n'
             self.run(text, job, arguments=arguments, **fields)
-            import json
-
             return json.loads((self.run_folder / "told.json").read_text())
 
         def file(self, name) -> Path:

@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -115,7 +116,15 @@ def test_sizes():
 
 
 @pytest.mark.parametrize(
-    "fields", [{"time_limit": 0}, {"time_limit": float("nan")}, {"success": []}, {"memory_limit": "much"}]
+    "fields",
+    [
+        {"time_limit": 0},
+        {"time_limit": float("nan")},
+        {"time_limit": "60"},
+        {"success": []},
+        {"success": 0},
+        {"memory_limit": "much"},
+    ],
 )
 def test_limits_that_are_none(runner, fields):
     with pytest.raises(ConfigurationError):
@@ -147,6 +156,6 @@ def test_the_longest_of_logs_is_read_from_its_end(runner):
 
 
 def test_signals_of_this_process_are_left_alone(runner):
-    before = signal.getsignal(signal.SIGINT), os.getcwd()
+    before = signal.getsignal(signal.SIGINT), Path.cwd()
     runner.run(WRITES)
-    assert (signal.getsignal(signal.SIGINT), os.getcwd()) == before
+    assert (signal.getsignal(signal.SIGINT), Path.cwd()) == before

@@ -77,7 +77,9 @@ def test_unknown_names_are_listed_with_the_known_ones():
         rendered("{{ design['y'] }}", design={"x": 1})
 
 
-@pytest.mark.parametrize("source", ["{{ x.__class__ }}", "{{ x.__class__.__mro__ }}", "{{ ''.__class__ }}", "{{ 1 / 0 }}"])
+@pytest.mark.parametrize(
+    "source", ["{{ x.__class__ }}", "{{ x.__class__.__mro__ }}", "{{ ''.__class__ }}", "{{ 1 / 0 }}"]
+)
 def test_templates_stay_in_their_sandbox(source):
     with pytest.raises(ConfigurationError):
         rendered(source, x=1.0)

@@ -124,6 +124,8 @@ def counted(column: Column, counts: np.ndarray, name: str) -> Jagged:
     """
     if isinstance(column, Jagged):
         raise DataError(f"{name} is jagged already; it needs no counts")
+    if counts.min(initial=0) < 0:
+        raise DataError(f"a count of {counts.min()} hits")
     if column.ndim == 1:
         if counts.sum() != len(column):
             raise DataError(f"{name} has {len(column)} hits, the counts add up to {counts.sum()}")
@@ -159,7 +161,13 @@ def stacked(features: Mapping[str, Column]) -> tuple[np.ndarray, np.ndarray]:
     for name, (_, other) in padded.items():
         if other.shape != mask.shape or (other != mask).any():
             raise DataError(f"{name} has other hits than {first} ({_hits(other)} against {_hits(mask)})")
-    return np.stack([values for values, _ in padded.values()], axis=2).astype(np.float32), mask
+    return single(np.stack([values for values, _ in padded.values()], axis=2)), mask
+
+
+def single(values: np.ndarray) -> np.ndarray:
+    """In single precision; what is too large for it becomes infinite, which the campaign finds."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def _padded(column: Column) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from mode_opt.simulation.programs.outputs.columns import (
     counted,
     expanded,
     grouped,
+    single,
     stacked,
 )
 from mode_opt.simulation.programs.outputs.hdf5 import Hdf5Reader
@@ -99,6 +100,11 @@ class Output:
         """The file in a run's folder."""
         return folder / (self._file or STANDARD_OUTPUT)
 
+    def prepare(self, folder: Path) -> None:
+        """Make the folder in which the program writes, if it is one below the run's."""
+        if self._file is not None and "/" in self._file:
+            self.path(folder).parent.mkdir(parents=True, exist_ok=True)
+
     def read(self, folder: Path, events: int) -> Arrays:
         """``hits`` n x h x f, ``mask`` n x h, and ``weight`` n if there is a column with it.
 
@@ -135,7 +141,7 @@ class Output:
             weight = columns[self._weight]
             if isinstance(weight, Jagged) or weight.shape != (len(hits),):
                 raise DataError(f"{self._weight}: not one weight for each of {len(hits)} events")
-            arrays["weight"] = weight.astype(np.float32)
+            arrays["weight"] = single(weight)
         return arrays
 
     def _feature(self, columns: Mapping[str, Column], name: str) -> Column:
