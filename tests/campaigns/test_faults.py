@@ -30,6 +30,18 @@ with Campaign(store, Processes(2), Patience(attempts, backoff=0.01, failed=0.9))
 """
 
 
+SESSIONS: list[subprocess.Popen] = []
+
+
+@pytest.fixture(autouse=True)
+def no_session_is_left():
+    yield
+    for started in SESSIONS:
+        started.kill()
+        started.communicate()
+    SESSIONS.clear()
+
+
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """The arguments that start the simulator, and its folder."""
@@ -60,7 +72,9 @@ def asked(root, program, count, bad=0):
 def session(store, faults, attempts):
     command = [sys.executable, "-c", SESSION, str(store.root), str(attempts)]
     environment = os.environ | {"FAULTS": str(faults), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    SESSIONS.append(started)
+    return started
 
 
 def programs(parent=None):
@@ -114,21 +128,17 @@ def test_five_hundred_jobs_survive_faults_and_three_killed_sessions(tmp_path, pr
     calm, jobs = asked(tmp_path / "calm", program, 500)
     assert ended(session(calm, 0, 1)) == 500
     wild, _ = asked(tmp_path / "wild", program, 500)
+    running = session(wild, 200, 14)
     for least in (60, 180, 300):
-        running = session(wild, 200, 14)
         survivors = killed_while_one_hangs(running, wild, least)
         for path in files(wild):  # whatever is there is whole
             assert Job.unpack(read_result(path)).key == path.stem
-        next_one = session(wild, 200, 14)
+        running = session(wild, 200, 14)
         before, deadline = len(files(wild)), time.monotonic() + 120
-        while len(files(wild)) == before and next_one.poll() is None and time.monotonic() < deadline:
+        while len(files(wild)) == before and running.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not any(_unsteady(process) for process in survivors)  # before any new job has ended
-        if least < 300:
-            os.kill(next_one.pid, signal.SIGKILL)
-            next_one.communicate()
-        else:
-            assert ended(next_one) == 500
+    assert ended(running) == 500
     entries = list(Store(wild.root).entries())
     assert sorted(entry.key for entry in entries) == sorted(job.key for job in jobs)
     assert {entry.outcome.status for entry in entries} == {Status.DONE}

@@ -12,6 +12,7 @@ from mode_opt.detectors.benchmarks import UniformInputs
 from mode_opt.errors import NonFiniteError
 from mode_opt.events import Events
 from mode_opt.gradients import LocalRegression, Pipeline, Sampling
+from mode_opt.objectives import Estimate
 from mode_opt.simulation import BlackBoxSimulator, Counted, stream
 
 
@@ -188,6 +189,24 @@ def test_the_objective_that_is_told_is_honest():
         errors.append(told.standard_error)
     assert 0.3 < float(torch.tensor(pulls).square().mean().sqrt()) < 1.8
     assert min(errors) > 0.03 and max(errors) < 0.4
+
+
+def test_what_is_told_is_the_value_corrected_by_the_residual_of_the_closest(monkeypatch):
+    """Model 2.0 ± 0.3, residual 0.5 ± 0.4; the closest are the twentieth part, at least 10 designs."""
+    search, pipeline, seen = method(400), bowl_pipeline(), []
+    search.window = 400
+    learnt(search, pipeline)
+
+    def residual(pipeline, batch, generator):
+        seen.append(len(batch.psi))
+        return Estimate(0.5, 0.4)
+
+    monkeypatch.setattr(search, "value", lambda *_: Estimate(2.0, 0.3))
+    monkeypatch.setattr(search, "residual", residual)
+    told = search.measured(pipeline, pipeline.design.psi.detach(), stream("cpu", 0))
+    assert told.value == pytest.approx(2.5) and told.standard_error == pytest.approx(0.5) and seen == [20]
+    monkeypatch.setattr(search, "residual", lambda *_: Estimate(math.nan, 0.4))
+    assert search.measured(pipeline, pipeline.design.psi.detach(), stream("cpu", 0)) == Estimate(2.0, 0.3)
 
 
 def test_asked_before_anything_was_learnt():

@@ -49,7 +49,9 @@ def program(request, tmp_path):
     def write(before: str = "") -> Path:
         script = tmp_path / "program" / "shower"
         script.parent.mkdir()
-        script.write_text(f'#!/bin/sh\n{before}\necho "$2 $4 $8 ${{10}}" >> {tmp_path}/calls\nexec {" ".join(real)} "$@"\n')
+        script.write_text(
+            f'#!/bin/sh\n{before}\necho "$2 $4 $8 ${{10}}" >> {tmp_path}/calls\nexec {" ".join(real)} "$@"\n'
+        )
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
         return script
 
@@ -60,17 +62,17 @@ def program(request, tmp_path):
 def optimise(tmp_path):
     """Start ``mode-opt optimise`` in a process of its own."""
     running = []
+    printed = (tmp_path / "printed.txt").open("wb")
 
-    def start(*words: str, **changes: object) -> "subprocess.Popen[str]":
+    def start(*words: str, **changes: object) -> "subprocess.Popen[bytes]":
         settings = [f"{key}={value}" for key, value in {**TINY, **changes}.items()] if not words else list(words)
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MODE_OPT_SHOWER": str(tmp_path / "program")}
         process = subprocess.Popen(
             [sys.executable, "-m", "mode_opt.cli", "optimise", *settings],
             cwd=tmp_path,
             env=environment,
-            stdout=subprocess.PIPE,
+            stdout=printed,
             stderr=subprocess.STDOUT,
-            text=True,
         )
         running.append(process)
         return process
@@ -78,12 +80,12 @@ def optimise(tmp_path):
     yield start
     for process in running:
         process.kill()
-        process.communicate()
+        process.wait()
+    printed.close()
 
 
-def finished(process):
-    printed, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, printed
+def finished(process, folder):
+    assert process.wait(timeout=300) == 0, (folder / "printed.txt").read_text()
 
 
 def result(run):
@@ -95,16 +97,16 @@ def test_it_is_optimised_killed_and_resumed_without_a_job_done_twice(program, op
     first = optimise(**{"hydra.run.dir": "run"})
     deadline = time.monotonic() + 200
     while not (tmp_path / "run/checkpoints/last.ckpt").exists() or len(_calls(tmp_path)) < 30:
-        assert first.poll() is None and time.monotonic() < deadline, first.communicate()[0]
+        assert first.poll() is None and time.monotonic() < deadline, (tmp_path / "printed.txt").read_text()
         time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
-    first.communicate()
-    finished(optimise("resume=run"))
+    first.wait()
+    finished(optimise("resume=run"), tmp_path)
     found = result(tmp_path / "run")
     gain = found["objective"]["improvement"]
     assert found["status"] == "finished"
     assert gain["value"] > 5 * gain["standard_error"] and gain["value"] > 0.02
-    assert found["constraints"]["length <= 112 mm"]["satisfied"]
+    assert found["constraints"] and all(entry["satisfied"] for entry in found["constraints"].values())
 
     calls = _calls(tmp_path)
     entries = list(Store(tmp_path / "runs/store").entries())
@@ -113,7 +115,7 @@ def test_it_is_optimised_killed_and_resumed_without_a_job_done_twice(program, op
     assert len(calls) - len(set(calls)) <= 2  # those that ran when it was killed, on two workers
 
     # An undisturbed run asks for the same jobs, which are all there, and ends at the same numbers.
-    finished(optimise(**{"hydra.run.dir": "again"}))
+    finished(optimise(**{"hydra.run.dir": "again"}), tmp_path)
     again = result(tmp_path / "again")
     assert again["design"] == found["design"] and again["objective"] == found["objective"]
     assert again["campaign"]["reused"] == again["campaign"]["jobs"] > 0
@@ -122,7 +124,9 @@ def test_it_is_optimised_killed_and_resumed_without_a_job_done_twice(program, op
 
 def test_a_program_that_crashes_for_some_designs_is_survived(program, optimise, tmp_path):
     program("""if awk "BEGIN { exit !($2 < 0.185) }"; then kill -SEGV $$; fi""")
-    finished(optimise(**{"hydra.run.dir": "run", "campaign.patience.failed": 0.9, "campaign.patience.attempts": 1}))
+    finished(
+        optimise(**{"hydra.run.dir": "run", "campaign.patience.failed": 0.9, "campaign.patience.attempts": 1}), tmp_path
+    )
     found = result(tmp_path / "run")
     with (tmp_path / "run/history.csv").open() as file:
         failed = [float(row["failed_designs"] or 0) for row in csv.DictReader(file)]
