@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import external_box
 import torch
 
 import mode_opt
@@ -54,6 +55,7 @@ from mode_opt.simulation import (
     Chain,
     Counted,
     Disc,
+    ExternalSimulator,
     Opaque,
     ParticleGun,
     PointSource,
@@ -207,6 +209,7 @@ def simulator_cases() -> dict[type, Case]:
         BranchingToy: (lambda: BranchingToy(step_length=0.5, radius_cut=5.0), ring_point, central),
         Counted: (lambda: Counted(ParametricShower()), calorimeter_point, electrons),
         Opaque: (lambda: Opaque(ParametricShower()), calorimeter_point, electrons),
+        ExternalSimulator: (external_box.simulator, calorimeter_point, electrons),
     }
 
 

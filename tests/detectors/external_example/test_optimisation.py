@@ -110,7 +110,7 @@ def test_it_is_optimised_killed_and_resumed_without_a_job_done_twice(program, op
 
     calls = _calls(tmp_path)
     entries = list(Store(tmp_path / "runs/store").entries())
-    assert {entry.status for entry in entries} == {Status.DONE}
+    assert {entry.outcome.status for entry in entries} == {Status.DONE}
     assert len(entries) == len(set(calls))
     assert len(calls) - len(set(calls)) <= 2  # those that ran when it was killed, on two workers
 
@@ -134,7 +134,7 @@ def test_a_program_that_crashes_for_some_designs_is_survived(program, optimise, 
     assert found["objective"]["improvement"]["value"] > 0
     assert found["design"]["absorber_thickness"]["final"] > 1.85
     quarantined = list(Store(tmp_path / "runs/store").entries(status=Status.QUARANTINED))
-    assert len(quarantined) >= sum(failed) / 2 and all("SIGSEGV" in entry.message for entry in quarantined)
+    assert len(quarantined) >= sum(failed) / 2 and all("SIGSEGV" in entry.outcome.message for entry in quarantined)
 
 
 def _calls(folder):
