@@ -56,3 +56,15 @@ def test_it_optimises_from_another_directory(installed, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "finished"
+
+
+def test_a_program_that_comes_with_it_runs_from_another_directory(installed, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(installed[1]), "OMP_NUM_THREADS": "1"}
+    words = ["simulate", "detector=external_example", "simulator=python", "events=50", "output=showers.root"]
+    command = [sys.executable, "-m", "mode_opt.cli", *words, "quiet=true"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    folder = json.loads(next((tmp_path / "runs/store/works").glob("*.json")).read_text())
+    assert str(installed[1]) in json.dumps(folder)
+    for name in ("shower.cpp", "build.sh", "run.ini.jinja"):
+        assert (installed[1] / "mode_opt/detectors/external_example/program" / name).is_file()

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -27,8 +28,9 @@ BEAT = 20.0
 SILENT = 180.0
 """Seconds without a sign of life after which a process on another machine counts as dead."""
 
-_spare: defaultdict[Path, list[Path]] = defaultdict(list)
-_claimed: set[Path] = set()
+_spare: defaultdict[tuple[Path, int], list[Path]] = defaultdict(list)
+_claimed: dict[Path, float] = {}
+_TICKS = os.sysconf("SC_CLK_TCK") if Path("/proc/self/stat").exists() else None
 _heart: list[threading.Thread] = []
 
 
@@ -40,10 +42,10 @@ def claim(folder: Path) -> bool:
     """
     prepared = _prepared(folder.parent)
     if _moved(prepared, folder) or (_taken_from_the_dead(folder) and _moved(prepared, folder)):
-        _claimed.add(folder)
+        _claimed[folder] = time.monotonic()
         _beat()
         return True
-    _spare[folder.parent].append(prepared)
+    _spare[folder.parent, os.getpid()].append(prepared)
     return False
 
 
@@ -52,9 +54,11 @@ def release(folder: Path) -> None:
 
     It is used again for the next job: to remove a folder takes some file systems as long as a short simulation.
     """
-    _claimed.discard(folder)
-    if not _ours(folder):  # in quarantine, or taken by another machine after a long sleep of this one
+    since = _claimed.pop(folder, None)
+    if since is None:  # in quarantine
         return
+    if time.monotonic() - since > SILENT / 2 and _read(folder / OWNER) != _own(os.getpid()):
+        return  # this machine slept, and another has taken the folder
     spare = folder.with_name(f"{SPARE}{uuid.uuid4().hex}")
     try:
         for entry in os.scandir(folder):
@@ -63,14 +67,14 @@ def release(folder: Path) -> None:
             elif entry.name != OWNER:
                 Path(entry.path).unlink()
         folder.rename(spare)
-        _spare[folder.parent].append(spare)
+        _spare[folder.parent, os.getpid()].append(spare)
     except OSError:  # something still writes there
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep(folder: Path, place: Path) -> None:
     """Move a claimed folder to another place, in place of what is there, with all that is in it."""
-    _claimed.discard(folder)
+    _claimed.pop(folder, None)
     for name in (OWNER, CHILD):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(place, ignore_errors=True)
@@ -79,7 +83,7 @@ def keep(folder: Path, place: Path) -> None:
 
 def note_child(folder: Path, pid: int) -> None:
     """Remember the program that runs for this folder, whose process group dies with it if the session is killed."""
-    (folder / CHILD).write_text(json.dumps(_identity(pid)))
+    (folder / CHILD).write_text(json.dumps(_identity(pid, _now())))
 
 
 def clean(running: Path) -> int:
@@ -138,8 +142,8 @@ def _prepared(running: Path) -> Path:
     """A folder with nothing in it but its owner, this process."""
     with suppress(IndexError):
         while True:
-            spare = _spare[running].pop()
-            if _ours(spare):  # and not of the process that this one was forked from
+            spare = _spare[running, os.getpid()].pop()
+            if spare.exists():
                 return spare
     folder = running / f"{SPARE}{uuid.uuid4().hex}"
     folder.mkdir(parents=True)
@@ -198,23 +202,39 @@ def _beats() -> None:
                 os.utime(folder / OWNER)
 
 
-def _identity(pid: int) -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
+def _identity(pid: int, started: float) -> dict[str, Any]:
+    return {"host": socket.gethostname(), "boot": _boot(), "pid": pid, "started": started}
+
+
+@lru_cache(maxsize=1)
+def _own(pid: int) -> dict[str, Any]:
+    return _identity(pid, _started(pid))
+
+
+@lru_cache(maxsize=1)
+def _boot() -> str:
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{psutil.boot_time():.0f}"
 
 
 def _started(pid: int) -> float:
-    """When a process started, which nobody with the same number later can have: ticks since boot, or seconds.
+    """When a process started: seconds since boot, or since 1970 where these cannot be had.
 
-    Seconds since 1970 would change with the clock of this machine, which a virtual one may set at any time.
+    The latter change with the clock of the machine, which a virtual one may set at any time.
     """
-    with suppress(OSError, ValueError, IndexError):
-        return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    with suppress(psutil.Error):
+    if _TICKS is not None:
+        with suppress(OSError, ValueError, IndexError):
+            return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) / _TICKS
+        return math.inf
+    try:
         return float(psutil.Process(pid).create_time())
-    return 0.0
+    except psutil.Error:
+        return math.inf
 
 
-_own = lru_cache(maxsize=1)(_identity)
+def _now() -> float:
+    return time.time() if _TICKS is None else time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -225,16 +245,13 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _ours(folder: Path) -> bool:
-    return _read(folder / OWNER) == _own(os.getpid())
-
-
 def _runs(identity: dict[str, Any]) -> bool:
-    """Whether this very process runs: a number used again by a later process has another start."""
+    """Whether this very process runs: one that was given the same number later has started later."""
     try:
         pid = int(identity["pid"])
-        return abs(_started(pid) - float(identity["started"])) < 2.0 and _there(psutil.Process(pid))
-    except (psutil.Error, ValueError, TypeError):
+        same = identity["boot"] == _boot() and _started(pid) <= float(identity["started"]) + 0.05
+        return same and _there(psutil.Process(pid))
+    except (psutil.Error, KeyError, ValueError, TypeError):
         return False
 
 

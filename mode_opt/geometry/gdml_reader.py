@@ -20,6 +20,9 @@ _UNITS = {"radian": "rad", "rad": "rad", "deg": "degree", "degree": "degree", "m
 DEEPEST = 100
 """Volumes inside one another; more is taken for a file that refers to itself."""
 
+MOST = 1_000_000
+"""Volumes of a tree: a short file can place volumes in volumes without end."""
+
 
 def read_gdml(path: Path) -> Volume:
     """The tree of a GDML file: exactly that which `mode_opt.geometry.write_gdml` was given.
@@ -74,6 +77,7 @@ class _File:
         }
         self.solids = {_attribute(node, "name"): node for node in root.findall("solids/*")}
         self.volumes = {_attribute(node, "name"): node for node in root.findall("structure/volume")}
+        self.read = 0
 
     def world(self) -> Volume:
         top = self._reference(self.root, "setup/world")
@@ -83,6 +87,9 @@ class _File:
     def _volume(self, logical: str, name: str, placement: Placement, level: int) -> Volume:
         if level > DEEPEST:
             raise _Unreadable(f"volume {logical!r} is inside itself, or more than {DEEPEST} deep")
+        self.read += 1
+        if self.read > MOST:
+            raise _Unreadable(f"there are more than {MOST} volumes")
         node = _known(self.volumes, logical, "volume")
         for other in ("replicavol", "paramvol", "divisionvol", "loop", "assembly"):
             if node.find(other) is not None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from mode_opt.design import Design, DesignPoint
 from mode_opt.errors import ConfigurationError, SimulationError
 from mode_opt.events import Events
+from mode_opt.gradients.feasibility import Feasibility
 from mode_opt.gradients.replay import Batch, Replay
 from mode_opt.gradients.search import Advance, DesignSearch, Pipeline
 from mode_opt.gradients.trust_region import TrustRegion, Verdict
@@ -26,6 +27,8 @@ INWARD = 0.3
 """How far designs are drawn inwards; see `LocalSearch`."""
 CLOSE = 20
 """One in so many of the designs that train the model corrects its value at the design itself."""
+UNLIKELY = 0.2
+"""Probability of success below which a sample is taken on the other side of the centre."""
 GIVE_UP = 5
 """Batches in a row of which nothing came back, after which the search ends."""
 
@@ -79,8 +82,9 @@ class LocalSearch(DesignSearch):
     """Sample designs around ψ, simulate, test the last model on them, learn the next, descend on it within its region.
 
     Simulated events serve three times: they judge the step that led to them (`TrustRegion`), they train the model, and
-    those of all earlier neighbourhoods that are near are used again (`Replay`). The answer is the average of the later
-    half of the iterates since the last significant gain that came true.
+    those of all earlier neighbourhoods that are near are used again (`Replay`). Designs that failed say where others would
+    (`Feasibility`): samples and steps keep away from there. The answer is the average of the later half of the iterates
+    since the last significant gain that came true.
 
     Designs are drawn in the box ``ψ ± r u^p``, u uniform in (0, 1) for each design and ``p = 0.3 (1 − 2/d)``: a box of
     many dimensions has next to nothing near its centre, and a model that sees a shell only takes a wrong value of the
@@ -98,7 +102,7 @@ class LocalSearch(DesignSearch):
         if window < 20:
             raise ConfigurationError("gradient.window", window, "at least 20 simulated events")
         self.region, self.sampling, self.window = region, sampling, window
-        self.replay = Replay(max(capacity, window))
+        self.replay, self.feasible = Replay(max(capacity, window)), Feasibility()
         self._calls, self._first = 0.0, 0.0  # of the next batch and of the first; 0 before that is known
         self._pending: dict[str, Any] | None = None
         self._step: Step | None = None
@@ -168,7 +172,7 @@ class LocalSearch(DesignSearch):
         if verdict is not None and not verdict.accepted and self._step is not None:
             back = self.gain(pipeline, centre, self._step.start, generator)
             centre = self._step.start if back.value > 0 else centre
-        end, promised = self.minimise(pipeline, centre, generator)
+        end, promised = self._within(pipeline, centre, *self.minimise(pipeline, centre, generator), generator)
         promised = self.region.calibrated(promised)
         seconds = time.monotonic() - begin
         objective = self.measured(pipeline, centre, generator)
@@ -219,6 +223,7 @@ class LocalSearch(DesignSearch):
         self.charge(pipeline.simulator, len(psi) * n)
         columns = {"failed_designs": float(tried.failures)}
         notes = tuple(f"designs that failed: {reason}" for reason in tried.reasons)
+        self.feasible.note(psi, tried.succeeded)
         if tried.events is None:
             return None, columns, notes
         good = tried.succeeded.to(psi.device)
@@ -246,7 +251,18 @@ class LocalSearch(DesignSearch):
         inward = torch.rand(b, 1, generator=generator, dtype=psi.dtype, device=psi.device)
         unit *= inward ** (INWARD * max(0.0, 1 - 2 / psi.shape[1]))
         unit[0] = 0.0
+        likely = self.feasible.probability(psi + self.region.radius * unit, psi, self.region.radius) > UNLIKELY
+        unit = torch.where(likely.to(psi.device)[:, None], unit, -unit)  # to the other side, as far from the centre
         return psi + self.region.radius * unit
+
+    def _within(
+        self, pipeline: Pipeline, centre: Tensor, end: Tensor, promised: Estimate, generator: torch.Generator
+    ) -> tuple[Tensor, Estimate]:
+        """A step that ends before designs are expected to fail, and what it promises."""
+        shortened = self.feasible.shortened(centre, end, self.region.radius)
+        if torch.equal(shortened, end):
+            return end, promised
+        return shortened.to(end), self.gain(pipeline, centre, shortened.to(end), generator)
 
     def _judge(self, pipeline: Pipeline, batch: Batch, generator: torch.Generator) -> Verdict | None:
         self._lost = 0
@@ -296,6 +312,7 @@ class LocalSearch(DesignSearch):
         return {
             "replay": self.replay.state(),
             "region": self.region.state(),
+            "feasible": self.feasible.state(),
             "calls": self._calls,
             "first": self._first,
             "plateau": list(self._plateau),
@@ -317,6 +334,7 @@ class LocalSearch(DesignSearch):
         layout = design.buildable().layout if design.discrete else design.layout  # that of `simulated`
         self.replay.load(state["replay"], layout)
         self.region.load(state["region"])
+        self.feasible.load(state["feasible"])
         self._calls, self._first, self._lost = state["calls"], state["first"], state["lost"]
         self._plateau, self._former = list(state["plateau"]), list(state["former"])
         self._step = None if state["start"] is None else Step(state["start"], Estimate(*state["promised"]))

@@ -50,8 +50,9 @@ static double now(clockid_t clock) {
 }
 int main(int count, char **words) {
     struct timespec span = {0, 10000000};
-    if (atoi(words[1])) { double end = now(CLOCK_PROCESS_CPUTIME_ID) + 0.010; while (now(CLOCK_PROCESS_CPUTIME_ID) < end); }
-    else nanosleep(&span, NULL);
+    double end = now(CLOCK_PROCESS_CPUTIME_ID) + 0.010;
+    if (!atoi(words[1])) nanosleep(&span, NULL);
+    else while (now(CLOCK_PROCESS_CPUTIME_ID) < end);
     FILE *file = fopen(words[3], "w");
     if (!file) return 1;
     fprintf(file, "a,b\n");
@@ -171,12 +172,13 @@ def memory(count: int) -> str:
         made.executor.close()
     assert total > 0
     early = statistics.median(sizes[2:10])
-    return f"{count} jobs of 1000 events: {early:.0f} MB early, {max(sizes):.0f} MB at most, {sizes[-1]:.0f} MB at the end."
+    most, last = max(sizes), sizes[-1]
+    return f"{count} jobs of 1000 events: {early:.0f} MB early, {most:.0f} MB at most, {last:.0f} MB at the end."
 
 
 def task_cost(count: int) -> str:
     """Milliseconds for each task of one job that does nothing but write its result."""
-    lines = ["| executor | ms a task | jobs a task | ms a job, put together |", "|---|---|---|---|"]
+    lines = ["| executor | ms a task | ms a job, put together |", "|---|---|---|"]
     work = Nothing()
     for label, executor in (("serial", Serial()), ("processes, 2", Processes(2)), ("dask, 2 workers", DaskExecutor(2))):
         with tempfile.TemporaryDirectory() as name:

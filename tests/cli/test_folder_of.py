@@ -1,5 +1,6 @@
 """``${folder_of:NAME}``: where the files of a detector lie, in configurations."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def test_folders_of_installed_detectors_and_of_named_folders(tmp_path, monkeypat
     (tmp_path / "telescope/conf/detector").mkdir(parents=True)
     (tmp_path / "telescope/conf/detector/telescope.yaml").write_text(YAML)
     monkeypatch.setenv("MODE_OPT_DETECTORS", str(tmp_path))
-    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    monkeypatch.setattr("sys.path", list(sys.path))
     name = composed(["detector=telescope"]).detector.name
     telescope, benchmarks = name.split("/telescope/")
     assert (Path(telescope) / "telescope/conf/detector/telescope.yaml").is_file()
@@ -25,7 +26,7 @@ def test_folders_of_installed_detectors_and_of_named_folders(tmp_path, monkeypat
 
 
 def test_an_unknown_one_is_refused_and_the_known_ones_are_named():
-    with pytest.raises(ConfigurationError, match="got 'nowhere', expected one of .*external_example"):
+    with pytest.raises(ConfigurationError, match=r"got 'nowhere', expected one of .*external_example"):
         folder_of("nowhere")
 
 

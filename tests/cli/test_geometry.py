@@ -3,7 +3,6 @@ import json
 
 import pytest
 
-from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Detector
 from mode_opt.geometry import Box, Placement, Volume, material, read_gdml, read_json
 
@@ -99,4 +98,3 @@ def test_overlaps_are_errors_or_warnings(command, monkeypatch, tmp_path):
     assert not (tmp_path / "a.gdml").exists()
     done = command(*CALORIMETER, "output=a.gdml", "overlaps=warn")
     assert "overlaps with world/two by 3 mm" in done.stderr and (tmp_path / "a.gdml").exists()
-    assert ConfigurationError

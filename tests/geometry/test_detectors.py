@@ -5,7 +5,9 @@ import yaml
 
 from mode_opt.design import Design, DesignPoint
 from mode_opt.detectors.branching_shower import branching_shower
+from mode_opt.detectors.branching_shower.materials import MATERIALS as SHOWERED
 from mode_opt.detectors.sampling_calorimeter import sampling_calorimeter
+from mode_opt.detectors.sampling_calorimeter.materials import MATERIALS as SAMPLED
 from mode_opt.errors import ConfigurationError, ModeOptError, ShapeError
 from mode_opt.geometry import LayerStack, engineering_table, gdml, gdml_volume, material, overlaps
 
@@ -38,6 +40,19 @@ def test_thicknesses_add_up(detector, layers):
     assert table.total.channels == layers and len(world.children) == len(shapes)
     assert overlaps(world) == []
     assert gdml_volume(ElementTree.tostring(gdml(world), encoding="unicode")) == world
+
+
+def test_detectors_share_the_constants_of_materials():
+    """The numbers that the simulators were validated with."""
+    expected = {
+        **{"PbWO4": (8.3, 8.903), "Pb": (11.35, 5.612), "Fe": (7.874, 17.57), "W": (19.3, 3.504), "Cu": (8.96, 14.36)},
+        **{"lAr": (1.396, 140.0), "polystyrene": (1.06, 413.1), "Si": (2.329, 93.7)},
+    }
+    assert {name: (made.density, made.radiation_length) for name, made in SAMPLED.items()} == expected
+    for name, made in SHOWERED.items():
+        assert (made.density, made.radiation_length) == expected[name]
+    assert SHOWERED["PbWO4"].composition == {"Pb": 0.455347, "W": 0.404011, "O": 0.140637}
+    assert SHOWERED["polystyrene"].composition == {"H": 0.077418, "C": 0.922582}
 
 
 TILES = """

@@ -172,6 +172,21 @@ def test_what_is_not_understood_is_named(old, new, message):
         gdml_volume(FOREIGN.replace(old, new), "their.gdml")
 
 
+def test_volumes_without_end(monkeypatch):
+    monkeypatch.setattr("mode_opt.geometry.gdml_reader.MOST", 1000)
+    levels = [
+        f"<volume name='v{k}'><materialref ref='iron'/><solidref ref='big'/>"
+        + "".join(f"<physvol name='v{k}_{n}'><volumeref ref='v{k + 1}'/></physvol>" for n in range(10) if k < 9)
+        + "</volume>"
+        for k in range(10)
+    ]
+    text = FOREIGN.replace("<structure>", "<structure>" + "".join(levels)).replace(
+        '<world ref="hall"/>', '<world ref="v0"/>'
+    )
+    with pytest.raises(DataError, match="more than 1000 volumes"):
+        gdml_volume(text)
+
+
 def test_bad_json(tmp_path):
     path, good = tmp_path / "a.json", geometry_json(stack("world", [Layer("lead", 2, LEAD)], 10))
     with pytest.raises(DataError, match=r"a\.json"):

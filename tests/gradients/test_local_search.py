@@ -577,3 +577,24 @@ class Sum(BlackBoxSimulator):
     def simulate(self, phi, primaries, generator):
         events = primaries.expand(phi.designs)
         return Events.of(events.truth, events.hits + phi["radius"][:, :, None, None])
+
+
+def test_steps_end_before_designs_fail_and_samples_keep_away_from_there():
+    """Everything to the right of a wall fails: steps towards it stay before it, and fewer samples are lost there."""
+    start = float(bowl_pipeline().design.psi.detach()[0, 0])
+    wall = start + 0.15
+    simulator = Bowl()
+    pipeline = bowl_pipeline(simulator)
+    limit = float(pipeline.design.point(torch.tensor([[wall, wall]]))["x"].detach()[0, 0])
+    simulator.raises = lambda values: bool(values[0] > limit)
+    search = Scripted(calls=200, back=0.3)
+    visited, told = walked(search, 6, pipeline)
+    assert float(visited[0][0, 0]) == pytest.approx(start + 0.1, abs=1e-5)  # nothing near has failed that it knows of
+    lost = [row.columns["failed_designs"] / 200 for row in told]
+    assert lost[1] > 0.15 and max(lost[3:]) < lost[1]
+    assert all(float(psi[0, 0]) < wall + 0.02 for psi in visited)
+    assert told[3].columns["predicted_gain"] == pytest.approx(0.3)  # that of the shortened step
+    again = Scripted(calls=200)
+    again.load_state_dict(search.state_dict())
+    again.advance(pipeline, stream("cpu", 0, "again"))
+    assert len(again.feasible.state()["good"]) > len(search.feasible.state()["good"])

@@ -83,7 +83,8 @@ class ExternalProgram(Work):
     ) -> None:
         self.folder = Path(folder).expanduser().absolute()
         if not self.folder.is_dir():
-            raise ConfigurationError("program.folder", str(folder), "a folder")
+            words = "a folder that exists: has the program been built or installed?"
+            raise ConfigurationError("program.folder", str(folder), words)
         self._given: dict[str, Any] = _plain(
             {
                 **{"command": _texts(command), "output": output, "folder": str(self.folder)},
