@@ -1,7 +1,6 @@
 """The files of a store."""
 
 import json
-import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,8 +81,9 @@ class Folders:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that appears at once and complete, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{uuid.uuid4().hex}.partial")
     try:
         partial.write_bytes(content)
         partial.replace(path)

@@ -25,6 +25,9 @@ from mode_opt.errors import ConfigurationError
 LOOK = 1.0
 """Seconds between looks at tasks of which nothing is heard."""
 
+TOGETHER = 0.2
+"""Seconds of which endings are entered in the index together."""
+
 
 @dataclass(order=True)
 class _Waiting:
@@ -58,6 +61,8 @@ class Request:
         self._flying: dict[Future[list[Outcome]], tuple[list[_Waiting], float]] = {}
         self._landed: queue.SimpleQueue[Future[list[Outcome]]] = queue.SimpleQueue()
         self._numbers = itertools.count()
+        self._unrecorded: list[tuple[Job, Outcome]] = []
+        self._recorded = time.monotonic()
         self._all_run: float | None = None
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -82,14 +87,24 @@ class Request:
             self.executor.poll()
             ended = [end for future in self._awaited() for end in self._outcomes(future)]
             ended += self._stragglers()
-            self.store.record((w.job, o) for w, o in ended if o.status is not Status.DROPPED)
-            yield from (outcome for _, outcome in ended)
+            self._unrecorded += [(w.job, o) for w, o in ended if o.status is not Status.DROPPED]
             self._submit()
+            self._record(after=TOGETHER)
+            yield from (outcome for _, outcome in ended)
+        self._record()
 
     def cancel(self) -> None:
-        """Nobody waits any longer: tasks that have not begun do not begin."""
+        """Nobody waits any longer: tasks that have not begun do not begin; what ended is entered in the store."""
         for future in list(self._flying):
             future.cancel()
+        self._record()
+
+    def _record(self, after: float = 0.0) -> None:
+        """Enter what ended in the index, several at once; should we be killed before, their files are found."""
+        if self._unrecorded and time.monotonic() - self._recorded >= after:
+            ended, self._unrecorded = self._unrecorded, []
+            self.store.record(ended)
+            self._recorded = time.monotonic()
 
     def _submit(self) -> None:
         now = time.monotonic()

@@ -1,11 +1,10 @@
 """The external example: where its optimum is, by a scan without mode_opt's campaigns, and whether mode_opt finds it.
 
 python scripts/benchmarks/external_example.py [--seeds 3] [--runs runs/external_example]
-python scripts/benchmarks/external_example.py --table
 
-The first makes what is not there (a killed command goes on where it was): it measures designs along the longest
-calorimeter that is allowed, and across it, optimises with experiment=external_example from other seeds, and measures
-what was found. It ends with the second, which writes docs/benchmarks/external_example.md.
+Makes what is not there (a killed command goes on where it was): it measures designs along the longest calorimeter that
+is allowed, and across it, optimises with experiment=external_example from several seeds, measures what was found, and
+writes docs/benchmarks/external_example.md. Half an hour on two busy cores.
 
 A measurement runs the compiled program by itself, 60 000 events to train a fresh network (1000 steps of 1024) and
 60 000 others to measure J, twice with other events; the energies are the same for all designs.
@@ -60,7 +59,6 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="optimisations")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "external_example")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks")
-    parser.add_argument("--table", action="store_true", help="only write the page")
     return parser.parse_args(words)
 
 
@@ -210,24 +208,27 @@ def runs_of(program: Path, detector: Detector, options: argparse.Namespace) -> l
     """Seed, result and measured design of each optimisation."""
     found = []
     for seed in range(options.seeds):
-        path = options.runs / f"seed-{seed}" / "result.json"
-        if options.table and not path.exists():
-            continue
         optimised(seed, options.runs)
-        result = json.loads(path.read_text(encoding="utf-8"))
-        design = tuple(float(result["design"][f"{name}_thickness"]["final"]) for name in ("absorber", "gap"))
-        found.append((seed, result, known(program, detector, design, options.runs / "found")))
+        result = json.loads((options.runs / f"seed-{seed}" / "result.json").read_text(encoding="utf-8"))
+        absorber, gap = (float(result["design"][f"{name}_thickness"]["final"]) for name in ("absorber", "gap"))
+        found.append((seed, result, known(program, detector, (absorber, gap), options.runs / "found")))
     return found
+
+
+def built(folder: Path) -> Path:
+    """The compiled program."""
+    program = folder / "program" / "shower"
+    if not program.exists():
+        script = Path(folder_of("external_example")) / "program" / "build.sh"
+        subprocess.run(["sh", str(script), str(program)], check=True)
+    return program
 
 
 def main(words: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     options = parsed(words)
     options.runs = options.runs.resolve()
-    program = options.runs / "program" / "shower"
-    if not program.exists():
-        build = Path(folder_of("external_example")) / "program" / "build.sh"
-        subprocess.run(["sh", str(build), str(program)], check=True)
+    program = built(options.runs)
     os.environ["MODE_OPT_SHOWER"] = str(program.parent)
     detector = detector_of(composed(["detector=external_example"]))
     layer, scan = LENGTH / LAYERS, options.runs / "scan"

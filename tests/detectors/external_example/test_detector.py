@@ -1,6 +1,7 @@
 """The YAML file alone: it builds, it runs, both programs agree through it."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,20 @@ def test_python_is_told_centimetres_and_gev_and_its_root_file_is_read(detector, 
     assert 0.005 < float(visible) < 0.645 * 2 * 0.2052 / (2 * 0.2052 + 2 * 1.273)
     again = simulated(detector, "python", tmp_path / "store", 400)
     assert torch.equal(again.hits, events.hits)
+
+
+def test_the_yaml_can_be_copied_to_a_folder_of_ones_own(tmp_path, monkeypatch):
+    import mode_opt.detectors.external_example as package
+
+    text = (Path(package.__file__).parent / "conf/detector/external_example.yaml").read_text()
+    folder = tmp_path / "mine/telescope/conf/detector"
+    folder.mkdir(parents=True)
+    (folder / "telescope.yaml").write_text(text.replace("name: external_example", "name: telescope"))
+    monkeypatch.setenv("MODE_OPT_DETECTORS", str(tmp_path / "mine"))
+    monkeypatch.setattr("sys.path", list(sys.path))
+    telescope = detector_of(composed(["detector=telescope"]))
+    assert telescope.name == "telescope"
+    assert simulated(telescope, "python", tmp_path / "store", 10).count == 10
 
 
 def test_a_program_that_is_not_built_harms_no_other(detector, tmp_path):
