@@ -8,12 +8,13 @@ from mode_opt.gradients.evolution_strategies import EvolutionStrategies
 from mode_opt.gradients.finite_differences import FiniteDifferences
 from mode_opt.gradients.lineage_credit import LineageCredit
 from mode_opt.gradients.local_regression import LocalRegression
-from mode_opt.gradients.local_search import LocalSearch, Sampling
+from mode_opt.gradients.local_search import LocalSearch
 from mode_opt.gradients.local_surrogate import Descent, LocalSurrogate
 from mode_opt.gradients.measure_valued import MeasureValued
 from mode_opt.gradients.pathwise import Pathwise
 from mode_opt.gradients.pruned_alternative import PrunedAlternative
 from mode_opt.gradients.relaxed import Relaxed
+from mode_opt.gradients.sampling import Sampling
 from mode_opt.gradients.score_function import ScoreFunction
 from mode_opt.gradients.search import Advance, DesignSearch, Pipeline
 from mode_opt.gradients.simultaneous_perturbation import SimultaneousPerturbation

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mode_opt.errors import NonFiniteError
 from mode_opt.events import Events
-from mode_opt.gradients.local_search import LocalSearch, Sampling
+from mode_opt.gradients.local_search import LocalSearch
 from mode_opt.gradients.replay import Batch
+from mode_opt.gradients.sampling import Sampling
 from mode_opt.gradients.search import Pipeline
 from mode_opt.gradients.trust_region import TrustRegion
 from mode_opt.objectives import Estimate, jackknife_of

@@ -14,6 +14,7 @@ from mode_opt.errors import ConfigurationError, SimulationError
 from mode_opt.events import Events
 from mode_opt.gradients.feasibility import Feasibility
 from mode_opt.gradients.replay import Batch, Replay
+from mode_opt.gradients.sampling import Sampling
 from mode_opt.gradients.search import Advance, DesignSearch, Pipeline
 from mode_opt.gradients.trust_region import TrustRegion, Verdict
 from mode_opt.objectives import Estimate
@@ -29,62 +30,20 @@ CLOSE = 20
 """One in so many of the designs that train the model corrects its value at the design itself."""
 UNLIKELY = 0.2
 """Probability of success below which a sample is taken on the other side of the centre."""
+BETTER = 0.5
+"""Standard errors by which a newer design must be better than the best so far to take its place."""
 GIVE_UP = 5
 """Batches in a row of which nothing came back, after which the search ends."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How much is simulated before each step.
-
-    The number of simulated events follows from the noise: half as many again after a step whose predicted gain is below
-    its standard error, fewer (but not fewer than at first) after one whose gain is above four of them.
-
-    Attributes:
-        calls: simulated events of the first batch; None is ``100 + 10 d``, at most 500, for objectives that are means,
-            and sixteen times as many for others.
-        most: of any batch, in units of the first one.
-        events: of each design; None is 1 for objectives that are means, and 256 for others.
-        design_cost: of setting up one more design, in simulated events: with ``events: None`` a mean is then
-            estimated from ``√cost`` events of each design instead of one.
-
-    Raises:
-        ConfigurationError: for numbers that are not positive.
-    """
-
-    calls: int | None = None
-    most: float = 16.0
-    events: int | None = None
-    design_cost: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("calls", "most", "events"):
-            value = getattr(self, name)
-            if value is not None and not value >= 1:
-                raise ConfigurationError(f"gradient.sampling.{name}", value, "a number of at least 1, or null")
-        if not 0 <= self.design_cost < math.inf:
-            raise ConfigurationError("gradient.sampling.design_cost", self.design_cost, "events, at least 0")
-
-    def per_design(self, additive: bool) -> int:
-        """Events of each design."""
-        if self.events is not None:
-            return self.events
-        return max(1, round(math.sqrt(self.design_cost))) if additive else 256
-
-    def first(self, additive: bool, d: int) -> int:
-        """Events of the first batch."""
-        if self.calls is not None:
-            return self.calls
-        return min(100 + 10 * d, 500) * (1 if additive else 16)
 
 
 class LocalSearch(DesignSearch):
     """Sample designs around ψ, simulate, test the last model on them, learn the next, descend on it within its region.
 
     Simulated events serve three times: they judge the step that led to them (`TrustRegion`), they train the model, and
-    those of all earlier neighbourhoods that are near are used again (`Replay`). Designs that failed say where others would
-    (`Feasibility`): samples and steps keep away from there. The answer is the average of the later half of the iterates
-    since the last significant gain that came true.
+    those of all earlier neighbourhoods that are near are used again (`Replay`). Designs that failed say where others
+    would (`Feasibility`): samples and steps keep away from there. The answer is the average of the later half of the
+    iterates since the last significant gain that came true, as long as each new model finds it better than the one
+    before by half a standard error; a search that has wandered off to where it is significantly worse goes back to it.
 
     Designs are drawn in the box ``ψ ± r u^p``, u uniform in (0, 1) for each design and ``p = 0.3 (1 − 2/d)``: a box of
     many dimensions has next to nothing near its centre, and a model that sees a shell only takes a wrong value of the
@@ -107,6 +66,7 @@ class LocalSearch(DesignSearch):
         self._pending: dict[str, Any] | None = None
         self._step: Step | None = None
         self._plateau: list[Tensor] = []
+        self._best: Tensor | None = None
         self._former: list[Tensor] = []  # the plateau before, until its end is confirmed
         self._lost = 0
 
@@ -172,11 +132,13 @@ class LocalSearch(DesignSearch):
         if verdict is not None and not verdict.accepted and self._step is not None:
             back = self.gain(pipeline, centre, self._step.start, generator)
             centre = self._step.start if back.value > 0 else centre
+        self._reconsider(verdict)
+        centre = self._compared(pipeline, centre, generator)
         end, promised = self._within(pipeline, centre, *self.minimise(pipeline, centre, generator), generator)
         promised = self.region.calibrated(promised)
         seconds = time.monotonic() - begin
         objective = self.measured(pipeline, centre, generator)
-        self._settle(end, promised, verdict)
+        self._settle(end, promised)
         self._allot(promised)
         self._step = Step(centre, promised)
         with torch.no_grad():
@@ -185,8 +147,25 @@ class LocalSearch(DesignSearch):
         return Advance(objective, columns | self.diagnostics(), notes)
 
     def answer(self, design: Design) -> Tensor:
+        if self._best is None or (self._step is not None and _significant(self._step.promised)):
+            return design.psi.detach().clone()
+        return self._best.clone()
+
+    def _compared(self, pipeline: Pipeline, centre: Tensor, generator: torch.Generator) -> Tensor:
+        """Compare the best design so far with the newer ones, by the new model; where the next step begins.
+
+        That is the present design, unless it is significantly worse than the best: then the steps since then were
+        lost in the noise, and the search goes back.
+        """
         late = self._plateau[len(self._plateau) // 2 :]  # the first of them are still on their way
-        return torch.stack(late).mean(0) if late else design.psi.detach().clone()
+        newer = torch.stack(late).mean(0) if late else centre.clone()
+        if self._best is None:
+            self._best = newer
+        gain = self.region.calibrated(self.gain(pipeline, self._best, newer, generator))
+        if gain.value > BETTER * gain.standard_error:
+            self._best = newer
+        back = self.region.calibrated(self.gain(pipeline, centre, self._best, generator))
+        return self._best.clone() if back.value > TrustRegion.WORSE * back.standard_error else centre
 
     def recorded(
         self, pipeline: Pipeline, designs: int, events: int, generator: torch.Generator
@@ -292,12 +271,15 @@ class LocalSearch(DesignSearch):
         reach = REACH * self.region.radius * math.sqrt(centre.shape[1] / 3)
         return self.replay.near(centre, self.window, reach, FEWEST)
 
-    def _settle(self, end: Tensor, promised: Estimate, verdict: Verdict | None) -> None:
-        """Average the iterates for as long as no step is significant; a promise that did not come true ends nothing."""
+    def _reconsider(self, verdict: Verdict | None) -> None:
+        """A promise that did not come true ends no average."""
         if verdict is not None and not verdict.came_true:
             self._plateau = [*self._former, *self._plateau]
         self._former = []
-        if promised.value > 2 * promised.standard_error:
+
+    def _settle(self, end: Tensor, promised: Estimate) -> None:
+        """Average the iterates for as long as no step is significant."""
+        if _significant(promised):
             self._former, self._plateau = self._plateau, []
         self._plateau = [*self._plateau, end.clone()][-50:]
 
@@ -317,6 +299,7 @@ class LocalSearch(DesignSearch):
             "first": self._first,
             "plateau": list(self._plateau),
             "former": list(self._former),
+            "best": self._best,
             "lost": self._lost,
             "model": self.model_state(),
             "start": None if step is None else step.start,
@@ -337,6 +320,7 @@ class LocalSearch(DesignSearch):
         self.feasible.load(state["feasible"])
         self._calls, self._first, self._lost = state["calls"], state["first"], state["lost"]
         self._plateau, self._former = list(state["plateau"]), list(state["former"])
+        self._best = state["best"]
         self._step = None if state["start"] is None else Step(state["start"], Estimate(*state["promised"]))
         self.restore(state["model"])
 
@@ -354,6 +338,10 @@ class Step:
 
     start: Tensor
     promised: Estimate
+
+
+def _significant(promised: Estimate) -> bool:
+    return promised.value > 2 * promised.standard_error
 
 
 def _gains(promised: Estimate, verdict: Verdict | None) -> dict[str, float]:

@@ -14,9 +14,10 @@ from mode_opt.errors import ConfigurationError, NonFiniteError
 from mode_opt.events import Events
 from mode_opt.gradients.automatic import quietest
 from mode_opt.gradients.base import GradientEstimator, Score
-from mode_opt.gradients.local_search import LocalSearch, Sampling
+from mode_opt.gradients.local_search import LocalSearch
 from mode_opt.gradients.quasi_newton import descended
 from mode_opt.gradients.replay import Batch
+from mode_opt.gradients.sampling import Sampling
 from mode_opt.gradients.search import Pipeline
 from mode_opt.gradients.segments import Segments
 from mode_opt.gradients.trust_region import TrustRegion

@@ -38,7 +38,8 @@ def no_session_is_left():
     yield
     for started in SESSIONS:
         started.kill()
-        started.communicate()
+        started.wait()
+        started.stdout.close()
     SESSIONS.clear()
 
 

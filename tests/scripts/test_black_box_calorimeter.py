@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from mode_opt.gradients import LocalRegression, LocalSurrogate
-from mode_opt.gradients.local_search import Sampling
 from mode_opt.gradients.local_surrogate import Descent
+from mode_opt.gradients.sampling import Sampling
 from mode_opt.surrogates import deposits
 
 FOLDER = Path(__file__).parents[2] / "scripts" / "benchmarks"

@@ -1,10 +1,12 @@
 """Jobs of an external program become events of designs, whatever some of the jobs do."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
-from mode_opt.campaigns import Campaign, CampaignError, Failure, JobFailure, Patience, Serial, Status, Work
+from mode_opt.campaigns import Campaign, CampaignError, Failure, JobFailure, Patience, Processes, Serial, Status, Work
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError, SimulationError
 from mode_opt.events import Events
@@ -168,3 +170,34 @@ def test_weights_of_primaries_are_kept(tmp_path):
     primaries = ParticleGun().sample(3).reweighted(torch.tensor([[1.0, 2.0, 3.0]]))
     events = simulator(tmp_path, Telling())(designs(1.0), primaries, generator())
     assert events.weight.tolist() == [[1, 2, 3]]
+
+
+def test_a_program_is_described_when_it_is_first_run(tmp_path):
+    made = []
+
+    def describe():
+        made.append(Telling())
+        return made[-1]
+
+    lazy = simulator(tmp_path, describe)
+    assert not made
+    for _ in range(2):
+        lazy(designs(1.0), energies(1, 2), generator())
+    assert len(made) == 1 and len(made[0].jobs) == 1
+
+    def missing():
+        raise ConfigurationError("program.folder", "/nowhere", "a folder")
+
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        simulator(tmp_path, missing)(designs(1.0), energies(1, 2), generator())
+
+
+def test_copies_share_the_campaign_even_while_it_has_workers(tmp_path):
+    work = Telling()
+    with Campaign(tmp_path / "store", Processes(1)) as campaign:
+        first = ExternalSimulator(work, cells=2, campaign=campaign)
+        first(designs(1.0), energies(1, 2), generator())
+        second = copy.deepcopy(first)
+        assert second.campaign is first.campaign
+        second(designs(1.0), energies(1, 2), generator())
+        assert campaign.reused == 1 and len(work.jobs) == 1

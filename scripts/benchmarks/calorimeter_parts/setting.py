@@ -9,7 +9,7 @@ import torch
 from mode_opt.detectors.sampling_calorimeter import sampling_calorimeter
 from mode_opt.experiment import Effort, Experiment
 from mode_opt.gradients import DesignSearch, LocalRegression, LocalSurrogate
-from mode_opt.gradients.local_search import Sampling
+from mode_opt.gradients.sampling import Sampling
 from mode_opt.objectives import Resolution
 from mode_opt.simulation import opaque
 from mode_opt.surrogates import deposits
