@@ -15,7 +15,10 @@ from mode_opt.experiment.experiment import Experiment
 from mode_opt.objectives import weighted_mean
 from mode_opt.objectives.uncertainty import Estimate, Replicas, jackknife
 from mode_opt.reconstruction import PriorBelief
-from mode_opt.simulation import stream
+from mode_opt.simulation import external, stream
+
+EXTERNAL_POOL = 20_000
+"""Events on which a reconstruction trains if each is made by an external program, and nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,9 @@ class VerificationEffort:
     Attributes:
         steps: training steps of each fresh reconstruction.
         batch: events of a training step.
-        pool: events that are simulated for the training of one reconstruction, from which batches are drawn; None: as
-            many fresh ones as the training takes, ``steps x batch``. For simulators of which each event is dear; a
-            reconstruction that learns few events by heart measures worse than it could, for both designs alike.
+        pool: events that are simulated for the training of one reconstruction, from which batches are drawn. A
+            reconstruction that learns few events by heart measures worse than it could, for both designs alike. None:
+            20 000 of an external program, otherwise as many fresh ones as the training takes, ``steps x batch``.
         events: events on which a trained reconstruction is measured.
         replicas: reconstructions trained with different events for each design; their scatter is an error, too.
         learning_rate: at the start; falls to zero as a cosine.
@@ -189,11 +192,14 @@ def _batches(
 ) -> Callable[[int], Events]:
     """The events of each training step: fresh ones, or drawn from a pool."""
     device = phi.values.device
-    if effort.pool is None:
+    size = effort.pool
+    if size is None and external(experiment.simulator):
+        size = EXTERNAL_POOL
+    if size is None:
         return lambda step: experiment.simulate(
             phi, effort.batch, stream(device, labels[0], "verification", "train", labels[1], step)
         )
-    pool = experiment.simulate(phi, effort.pool, stream(device, labels[0], "verification", "pool", labels[1]))
+    pool = experiment.simulate(phi, size, stream(device, labels[0], "verification", "pool", labels[1]))
 
     def drawn(step: int) -> Events:
         generator = stream(device, labels[0], "verification", "draw", labels[1], step)

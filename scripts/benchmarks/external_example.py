@@ -4,7 +4,7 @@ python scripts/benchmarks/external_example.py [--seeds 3] [--runs runs/external_
 
 Makes what is not there (a killed command goes on where it was): it measures designs along the longest calorimeter that
 is allowed, and across it, optimises with experiment=external_example from several seeds, measures what was found, and
-writes docs/benchmarks/external_example.md. Half an hour on two busy cores.
+writes docs/benchmarks/external_example.md. A quarter of an hour on two busy cores.
 
 A measurement runs the compiled program by itself, 60 000 events to train a fresh network (1000 steps of 1024) and
 60 000 others to measure J, twice with other events; the energies are the same for all designs.
