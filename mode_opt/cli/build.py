@@ -140,7 +140,7 @@ def watched(simulator: Simulator, show: Callable[[str, float], None]) -> Iterato
     """
 
     def report(tally: Tally) -> None:
-        if tally.total > tally.reused:
+        if tally.ended > tally.reused:
             show(*((_words(tally), tally.ended / tally.total) if tally.ended < tally.total else ("", 1.0)))
 
     campaigns = [part.campaign for part in external(simulator)]
