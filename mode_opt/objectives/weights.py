@@ -44,13 +44,34 @@ def weighted_quantile(values: Tensor, weight: Tensor, probability: float, width:
     Raises:
         NonFiniteError: if no event has weight.
     """
+    low, high = max(probability - width / 2, 0.0), min(probability + width / 2, 1.0)
+    ordered, covered = weighted_band(values, weight, low, high)
+    return (covered * ordered).sum(-1) / covered.sum(-1)
+
+
+def weighted_band(values: Tensor, weight: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """The values in rising order, and the part of the probabilities ``low`` to ``high`` that each of them covers.
+
+    With ``u_i`` the cumulative weight up to and with event i, divided by the total, event i covers the overlap of
+    ``[u_{i−1}, u_i]`` with ``[low, high]``; the parts add up to ``high − low``.
+
+    Args:
+        values: ``... x n``.
+        weight: ``... x n``, broadcastable to the values.
+        low: lower probability.
+        high: upper probability.
+
+    Returns:
+        Two tensors ``... x n``.
+
+    Raises:
+        NonFiniteError: if no event has weight.
+    """
     order = values.argsort(-1)
-    sorted_values = values.gather(-1, order)
+    ordered = values.gather(-1, order)
     cumulative = weight.expand_as(values).gather(-1, order).cumsum(-1)
     if bool((cumulative[..., -1] == 0).any()):
         raise NonFiniteError("a weighted quantile over events has no event with weight: simulate more events")
     upper = cumulative / cumulative[..., -1:]
     lower = torch.cat([torch.zeros_like(upper[..., :1]), upper[..., :-1]], -1)
-    low, high = max(probability - width / 2, 0.0), min(probability + width / 2, 1.0)
-    covered = (upper.clamp(low, high) - lower.clamp(low, high)).clamp_min(0.0)
-    return (covered * sorted_values).sum(-1) / covered.sum(-1)
+    return ordered, (upper.clamp(low, high) - lower.clamp(low, high)).clamp_min(0.0)

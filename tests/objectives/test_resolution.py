@@ -116,7 +116,7 @@ def test_exactly_right_estimates_have_a_finite_gradient():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"width": "fwhm"}, "objective.width: got 'fwhm', expected rms, spread or quantile"),
+        ({"width": "fwhm"}, "objective.width: got 'fwhm', expected rms, spread, quantile"),
         ({"bins": [3.0]}, "objective.bins: .* at least two rising edges"),
         ({"bins": [3.0, 1.0]}, "objective.bins"),
     ],
