@@ -30,8 +30,6 @@ CLOSE = 20
 """One in so many of the designs that train the model corrects its value at the design itself."""
 UNLIKELY = 0.2
 """Probability of success below which a sample is taken on the other side of the centre."""
-BETTER = 0.5
-"""Standard errors by which a newer design must be better than the best so far to take its place."""
 GIVE_UP = 5
 """Batches in a row of which nothing came back, after which the search ends."""
 
@@ -43,7 +41,7 @@ class LocalSearch(DesignSearch):
     those of all earlier neighbourhoods that are near are used again (`Replay`). Designs that failed say where others
     would (`Feasibility`): samples and steps keep away from there. The answer is the average of the later half of the
     iterates since the last significant gain that came true, as long as each new model finds it better than the one
-    before by half a standard error; a search that has wandered off to where it is significantly worse goes back to it.
+    before; a search that has wandered off to where it is significantly worse goes back to it.
 
     Designs are drawn in the box ``ψ ± r u^p``, u uniform in (0, 1) for each design and ``p = 0.3 (1 − 2/d)``: a box of
     many dimensions has next to nothing near its centre, and a model that sees a shell only takes a wrong value of the
@@ -159,10 +157,7 @@ class LocalSearch(DesignSearch):
         """
         late = self._plateau[len(self._plateau) // 2 :]  # the first of them are still on their way
         newer = torch.stack(late).mean(0) if late else centre.clone()
-        if self._best is None:
-            self._best = newer
-        gain = self.region.calibrated(self.gain(pipeline, self._best, newer, generator))
-        if gain.value > BETTER * gain.standard_error:
+        if self._best is None or self.gain(pipeline, self._best, newer, generator).value > 0:
             self._best = newer
         back = self.region.calibrated(self.gain(pipeline, centre, self._best, generator))
         return self._best.clone() if back.value > TrustRegion.WORSE * back.standard_error else centre
