@@ -20,12 +20,6 @@ from mode_opt.gradients.trust_region import TrustRegion, Verdict
 from mode_opt.objectives import Estimate
 from mode_opt.simulation import Simulator, attempt
 
-REACH = 2.0
-"""Distance within which designs train the model, in units of the rms distance in a box, r √(d/3)."""
-FEWEST = 500
-"""Designs that train the model even if some of them are farther away."""
-INWARD = 0.3
-"""How far designs are drawn inwards; see `LocalSearch`."""
 CLOSE = 20
 """One in so many of the designs that train the model corrects its value at the design itself."""
 UNLIKELY = 0.2
@@ -40,12 +34,7 @@ class LocalSearch(DesignSearch):
     Simulated events serve three times: they judge the step that led to them (`TrustRegion`), they train the model, and
     those of all earlier neighbourhoods that are near are used again (`Replay`). Designs that failed say where others
     would (`Feasibility`): samples and steps keep away from there. The answer is the average of the later half of the
-    iterates since the last significant gain that came true, as long as each new model finds it better than the one
-    before; a search that has wandered off to where it is significantly worse goes back to it.
-
-    Designs are drawn in the box ``ψ ± r u^p``, u uniform in (0, 1) for each design and ``p = 0.3 (1 − 2/d)``: a box of
-    many dimensions has next to nothing near its centre, and a model that sees a shell only takes a wrong value of the
-    centre for curvature.
+    iterates since the last significant gain that came true.
 
     Args:
         region: radius of the neighbourhood.
@@ -64,7 +53,6 @@ class LocalSearch(DesignSearch):
         self._pending: dict[str, Any] | None = None
         self._step: Step | None = None
         self._plateau: list[Tensor] = []
-        self._best: Tensor | None = None
         self._former: list[Tensor] = []  # the plateau before, until its end is confirmed
         self._lost = 0
 
@@ -126,12 +114,11 @@ class LocalSearch(DesignSearch):
         self.replay.add(batch)
         centre = design.psi.detach().clone()
         begin = time.monotonic()
-        notes += self.learn(pipeline, self._near(centre), centre, generator)
+        notes += self.learn(pipeline, self.replay.near(centre, self.window), centre, generator)
         if verdict is not None and not verdict.accepted and self._step is not None:
             back = self.gain(pipeline, centre, self._step.start, generator)
             centre = self._step.start if back.value > 0 else centre
         self._reconsider(verdict)
-        centre = self._compared(pipeline, centre, generator)
         end, promised = self._within(pipeline, centre, *self.minimise(pipeline, centre, generator), generator)
         promised = self.region.calibrated(promised)
         seconds = time.monotonic() - begin
@@ -145,22 +132,8 @@ class LocalSearch(DesignSearch):
         return Advance(objective, columns | self.diagnostics(), notes)
 
     def answer(self, design: Design) -> Tensor:
-        if self._best is None or (self._step is not None and _significant(self._step.promised)):
-            return design.psi.detach().clone()
-        return self._best.clone()
-
-    def _compared(self, pipeline: Pipeline, centre: Tensor, generator: torch.Generator) -> Tensor:
-        """Compare the best design so far with the newer ones, by the new model; where the next step begins.
-
-        That is the present design, unless it is significantly worse than the best: then the steps since then were
-        lost in the noise, and the search goes back.
-        """
         late = self._plateau[len(self._plateau) // 2 :]  # the first of them are still on their way
-        newer = torch.stack(late).mean(0) if late else centre.clone()
-        if self._best is None or self.gain(pipeline, self._best, newer, generator).value > 0:
-            self._best = newer
-        back = self.region.calibrated(self.gain(pipeline, centre, self._best, generator))
-        return self._best.clone() if back.value > TrustRegion.WORSE * back.standard_error else centre
+        return torch.stack(late).mean(0) if late else design.psi.detach().clone()
 
     def recorded(
         self, pipeline: Pipeline, designs: int, events: int, generator: torch.Generator
@@ -209,7 +182,7 @@ class LocalSearch(DesignSearch):
 
         The model stands in for the distance of those designs only, so that its bias hardly matters.
         """
-        value, near = self.value(pipeline, psi, generator), self._near(psi)
+        value, near = self.value(pipeline, psi, generator), self.replay.near(psi, self.window)
         close = self.replay.near(psi, max(len(near.psi) // CLOSE, 10) * near.outputs.count)
         residual = self.residual(pipeline, close, generator)
         if not math.isfinite(residual.value + residual.standard_error):
@@ -222,8 +195,6 @@ class LocalSearch(DesignSearch):
             self._calls = self._first = float(self.sampling.first(pipeline.additive, psi.shape[1]))
         b = max(int(self._calls) // n, 2)
         unit = 2 * torch.rand(b, psi.shape[1], generator=generator, dtype=psi.dtype, device=psi.device) - 1
-        inward = torch.rand(b, 1, generator=generator, dtype=psi.dtype, device=psi.device)
-        unit *= inward ** (INWARD * max(0.0, 1 - 2 / psi.shape[1]))
         unit[0] = 0.0
         likely = self.feasible.probability(psi + self.region.radius * unit, psi, self.region.radius) > UNLIKELY
         unit = torch.where(likely.to(psi.device)[:, None], unit, -unit)  # to the other side, as far from the centre
@@ -261,11 +232,6 @@ class LocalSearch(DesignSearch):
         objective = self.value(pipeline, self._step.start, generator)
         return Advance(objective, columns | {"radius": self.region.radius, "accepted": 0.0}, notes)
 
-    def _near(self, centre: Tensor) -> Batch:
-        """What the model is learnt from."""
-        reach = REACH * self.region.radius * math.sqrt(centre.shape[1] / 3)
-        return self.replay.near(centre, self.window, reach, FEWEST)
-
     def _reconsider(self, verdict: Verdict | None) -> None:
         """A promise that did not come true ends no average."""
         if verdict is not None and not verdict.came_true:
@@ -294,7 +260,6 @@ class LocalSearch(DesignSearch):
             "first": self._first,
             "plateau": list(self._plateau),
             "former": list(self._former),
-            "best": self._best,
             "lost": self._lost,
             "model": self.model_state(),
             "start": None if step is None else step.start,
@@ -315,7 +280,6 @@ class LocalSearch(DesignSearch):
         self.feasible.load(state["feasible"])
         self._calls, self._first, self._lost = state["calls"], state["first"], state["lost"]
         self._plateau, self._former = list(state["plateau"]), list(state["former"])
-        self._best = state["best"]
         self._step = None if state["start"] is None else Step(state["start"], Estimate(*state["promised"]))
         self.restore(state["model"])
 

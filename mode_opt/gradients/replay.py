@@ -74,22 +74,18 @@ class Replay:
             joined = joined[near.sort().values]
         self.batches = [*others, joined]
 
-    def near(self, centre: Tensor, calls: int, reach: float = torch.inf, fewest: int = 10) -> Batch:
-        """The designs nearest to ``centre`` (``1 x d``) in ψ, with at most ``calls`` events and within ``reach``.
+    def near(self, centre: Tensor, calls: int) -> Batch:
+        """The designs nearest to ``centre`` (``1 x d``) in ψ, with at most ``calls`` events.
 
         Only batches with the number of events of the last one are used.
 
         Args:
             centre: of the neighbourhood.
             calls: events at most.
-            reach: largest distance ``|ψ − centre|``.
-            fewest: designs that are returned, if there are as many, even if they are beyond it.
         """
         batch = self.batches[-1]
         distance = (batch.psi - centre.detach()).norm(dim=1)
-        order, inside = distance.argsort(), int((distance <= reach).sum())
-        count = min(max(inside, fewest), max(calls // batch.outputs.count, 1), len(order))
-        return batch[order[:count]]
+        return batch[distance.argsort()[: max(calls // batch.outputs.count, 1)]]
 
     def state(self) -> list[dict[str, Any]]:
         """Tensors by name, for a checkpoint."""

@@ -50,15 +50,6 @@ def test_calls_are_events_and_at_least_one_design_comes_back():
     assert len(replay.near(torch.zeros(1, 2), calls=2).psi) == 1
 
 
-def test_a_reach_leaves_out_what_is_farther_but_keeps_the_nearest():
-    replay = Replay()
-    replay.add(batch([[0.1 * k, 0.1 * k] for k in range(20)]))
-    assert len(replay.near(torch.zeros(1, 2), 1000, reach=1.85).psi) == 14  # 1.3 √2 = 1.84
-    assert len(replay.near(torch.zeros(1, 2), 1000, reach=0.25).psi) == 10
-    assert len(replay.near(torch.zeros(1, 2), 1000, reach=0.25, fewest=17).psi) == 17
-    assert len(replay.near(torch.zeros(1, 2), 12, reach=1.85).psi) == 12
-
-
 def test_the_farthest_from_the_last_neighbourhood_go_when_it_is_full():
     replay = Replay(capacity=5)
     replay.add(line(-3, 10, 1, 9))
