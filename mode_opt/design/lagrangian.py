@@ -71,9 +71,7 @@ class AugmentedLagrangian(nn.Module):
 
     def penalty(self, phi: DesignPoint) -> Tensor:
         """``b`` values to add to the objective."""
-        multipliers, rho = self.multipliers.to(phi.values), self.rho.to(phi.values)
-        moved = torch.relu(multipliers + rho * self.excess(phi))
-        return ((moved**2 - multipliers**2) / (2 * rho)).sum(1)
+        return inequality_penalty(self.excess(phi), self.multipliers, self.rho.to(phi.values))
 
     @torch.no_grad()
     def update(self, phi: DesignPoint) -> None:
@@ -95,6 +93,18 @@ class AugmentedLagrangian(nn.Module):
     def restore(self, design: "Design") -> bool:
         """Move the design to the nearest one (in ψ) that satisfies every constraint; see `restore`."""
         return restore(design, self.constraints)
+
+
+def inequality_penalty(excess: Tensor, multipliers: Tensor, rho: Tensor | float) -> Tensor:
+    r""":math:`\sum_i (\max(0, \lambda_i + \rho g_i)^2 - \lambda_i^2) / (2\rho)`, ``b``.
+
+    Args:
+        excess: g, ``b x m``.
+        multipliers: ``m``.
+        rho: positive.
+    """
+    known = multipliers.to(excess)
+    return ((torch.relu(known + rho * excess) ** 2 - known**2) / (2 * rho)).sum(1)
 
 
 def scaled_excess(constraints: Sequence[Constraint], phi: DesignPoint) -> Tensor:

@@ -9,6 +9,7 @@ from mode_opt.experiment.finding import Finding
 from mode_opt.experiment.guard import GradientCheck
 from mode_opt.experiment.loop import Outcome, optimise
 from mode_opt.experiment.reference import Problem, Reference
+from mode_opt.experiment.tolerance import DirectionTolerance, ParameterTolerance, Tolerances, tolerances
 from mode_opt.experiment.verification import Verification, VerificationEffort, verify
 from mode_opt.objectives.uncertainty import Estimate, Replicas, jackknife
 
@@ -18,6 +19,7 @@ __all__ = [
     "Detector",
     "Diagnosis",
     "DiagnosisEffort",
+    "DirectionTolerance",
     "Directions",
     "Effort",
     "Estimate",
@@ -26,17 +28,20 @@ __all__ = [
     "GradientCheck",
     "Optimisers",
     "Outcome",
+    "ParameterTolerance",
     "Problem",
     "ReconstructionFactory",
     "Record",
     "Reference",
     "Replicas",
     "Shape",
+    "Tolerances",
     "Verification",
     "VerificationEffort",
     "backward",
     "diagnose",
     "jackknife",
     "optimise",
+    "tolerances",
     "verify",
 ]

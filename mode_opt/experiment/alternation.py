@@ -180,7 +180,8 @@ class Alternation(nn.Module):
         events = self.experiment.simulate(phi, self.effort.validation_events, generator)
         with torch.no_grad():
             belief = self.reconstruction(events, phi)
-        return jackknife(self.experiment.objective, events, belief, phi).estimate()
+        found = jackknife(self.experiment.objective, events, belief, phi, reconstruct=self.reconstruction)
+        return found.estimate()
 
     def finish(self) -> None:
         """Move ψ to the average, and from there to where every constraint holds."""
@@ -249,7 +250,8 @@ class Alternation(nn.Module):
         measured: list[Estimate] = []
 
         def observe(events: Events, belief: Distribution, phi: DesignPoint) -> None:
-            one = jackknife(self.experiment.objective, events.design(0), belief, phi.design(0), BAND_GROUPS)
+            subject, first = self.experiment.objective, events.design(0)
+            one = jackknife(subject, first, belief, phi.design(0), BAND_GROUPS, self.reconstruction)
             measured.append(one.estimate())
 
         generator = self._stream("design", index)

@@ -143,7 +143,7 @@ class Experiment(nn.Module):
             belief = network(events, phi)
             if observe is not None:
                 observe(events, belief, phi)
-            return self.objective(events, belief, phi)
+            return self.objective.judged(events, belief, phi, network)
 
         return score
 

@@ -191,7 +191,7 @@ def problem_of(experiment: Experiment, reconstruction: nn.Module, events: int, s
 
     def score(found: Events, phi: DesignPoint) -> Tensor:
         belief: Distribution = reconstruction(found, phi)
-        return objective(found, belief, phi)
+        return objective.judged(found, belief, phi, reconstruction)
 
     return Problem(experiment.simulator, experiment.design, experiment.primaries, score, events, seed)
 

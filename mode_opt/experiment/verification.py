@@ -152,7 +152,7 @@ def _measure(
         events = experiment.simulate(phi, effort.events, stream(device, seed, "verification", "measure"))
         with torch.no_grad():
             belief = reconstruction(events, phi)
-        replicas.append(jackknife(experiment.objective, events, belief, phi))
+        replicas.append(jackknife(experiment.objective, events, belief, phi, reconstruct=reconstruction))
         if replica == 0 and not isinstance(reconstruction, PriorBelief):  # which has no resolution to show
             curve = _curves(experiment, events, belief, effort.bins)
     return Measurement(replicas, curve)

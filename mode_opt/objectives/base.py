@@ -1,12 +1,16 @@
 """What an objective is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from mode_opt.design import DesignPoint
 from mode_opt.events import Events
+
+Reconstruct = Callable[[Events, DesignPoint], Distribution]
+"""Events and their designs to the belief: a reconstruction, as objectives see it."""
 
 
 class Objective(nn.Module, ABC):
@@ -27,3 +31,32 @@ class Objective(nn.Module, ABC):
         Then a single event has a value, and the events of an estimate may have a design each.
         """
         return False
+
+    def judged(
+        self, events: Events, belief: Distribution, phi: DesignPoint, reconstruct: Reconstruct | None = None
+    ) -> Tensor:
+        """The same value, for objectives that look at other events than these (`Robust`) and reconstruct those too.
+
+        Args:
+            events: as for `forward`.
+            belief: what ``reconstruct`` made of the events.
+            phi: as for `forward`.
+            reconstruct: how events become beliefs; an objective that needs none other leaves it alone.
+        """
+        return self(events, belief, phi)
+
+
+class Composite(Objective, ABC):
+    """An objective made of objectives of the same events."""
+
+    @abstractmethod
+    def combined(self, value: Callable[[Objective], Tensor]) -> Tensor:
+        """``b`` values, from those of the parts."""
+
+    def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
+        return self.judged(events, belief, phi)
+
+    def judged(
+        self, events: Events, belief: Distribution, phi: DesignPoint, reconstruct: Reconstruct | None = None
+    ) -> Tensor:
+        return self.combined(lambda part: part.judged(events, belief, phi, reconstruct))

@@ -1,6 +1,6 @@
 """Objectives made of objectives, and objectives of the design alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import cast, final
 
 import torch
@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
-from mode_opt.objectives.base import Objective
+from mode_opt.objectives.base import Composite, Objective
 
 
 @final
@@ -40,7 +40,7 @@ class DesignCost(Objective):
 
 
 @final
-class WeightedSum(Objective):
+class WeightedSum(Composite):
     """``Σ_k w_k J_k``.
 
     Args:
@@ -61,6 +61,5 @@ class WeightedSum(Objective):
     def additive(self) -> bool:
         return all(cast(Objective, term).additive for term in self.terms.values())
 
-    def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
-        values: Sequence[Tensor] = [self.weights[k] * term(events, belief, phi) for k, term in self.terms.items()]
-        return torch.stack(list(values)).sum(0)
+    def combined(self, value: Callable[[Objective], Tensor]) -> Tensor:
+        return torch.stack([self.weights[k] * value(cast(Objective, term)) for k, term in self.terms.items()]).sum(0)

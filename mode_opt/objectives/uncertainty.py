@@ -9,7 +9,7 @@ from torch.distributions import Distribution
 
 from mode_opt.design import DesignPoint
 from mode_opt.events import Events
-from mode_opt.objectives.base import Objective
+from mode_opt.objectives.base import Objective, Reconstruct
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,12 @@ class Replicas:
 
 
 def jackknife(
-    objective: Objective, events: Events, belief: Distribution, phi: DesignPoint, groups: int = 20
+    objective: Objective,
+    events: Events,
+    belief: Distribution,
+    phi: DesignPoint,
+    groups: int = 20,
+    reconstruct: Reconstruct | None = None,
 ) -> Replicas:
     """Delete-a-group jackknife of an objective over the events of one design.
 
@@ -62,12 +67,21 @@ def jackknife(
         belief: batch shape ``1 x n``.
         phi: one design.
         groups: ``K``, at most ``n``.
+        reconstruct: how events become beliefs, for objectives that look at other events too (`Objective.judged`).
 
     Source: J. Shao and D. Tu, "The Jackknife and Bootstrap", Springer 1995, chapter 2.
     """
 
     def score(part: Events, designs: DesignPoint) -> Tensor:
-        return objective(part, belief.expand((designs.designs, events.count)), designs)
+        shape = (designs.designs, events.count)
+
+        def once(changed: Events, taken: DesignPoint) -> Distribution:
+            # The groups are copies of one design that differ in weights, of which no belief knows.
+            assert reconstruct is not None
+            return reconstruct(changed.design(0), taken.design(0)).expand(shape)
+
+        again = None if reconstruct is None else once
+        return objective.judged(part, belief.expand(shape), designs, again)
 
     return jackknife_of(score, events, phi, groups)
 

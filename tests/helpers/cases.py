@@ -41,7 +41,36 @@ from mode_opt.gradients import (
     SimultaneousPerturbation,
     StraightThrough,
 )
-from mode_opt.objectives import DesignCost, Objective, PosteriorBound, Resolution, Significance, WeightedSum
+from mode_opt.objectives import (
+    AreaUnderCurve,
+    Constrained,
+    ContrastiveInformation,
+    CramerRao,
+    CrossEntropy,
+    DesignCost,
+    DiscoverySignificance,
+    Dose,
+    ExpectedCLs,
+    ExpectedUncertainty,
+    ExpectedUpperLimit,
+    InformationGain,
+    Interval,
+    Lexicographic,
+    Miscalibration,
+    MuonShield,
+    Nominal,
+    Objective,
+    PosteriorBound,
+    Rate,
+    Resolution,
+    Robust,
+    Separation,
+    SignalLoss,
+    Significance,
+    Sinkhorn,
+    WeightedSum,
+)
+from mode_opt.objectives.statistics import Templates, Variation
 from mode_opt.reconstruction import CellNetwork, PriorBelief, Reconstruction, SetNetwork, Verdict
 from mode_opt.search import (
     BayesianOptimisation,
@@ -231,6 +260,32 @@ def reconstruction_cases() -> dict[type, Callable[[Events, DesignPoint], Reconst
     }
 
 
+LIKELIHOODS = (DiscoverySignificance, ExpectedCLs, ExpectedUncertainty, ExpectedUpperLimit)
+
+
+def deposit_templates() -> Templates:
+    """Histograms of the deposit in the first of `cells`, with every kind of uncertainty."""
+    shapes = {"energy": Variation("both", scale=0.02), "pedestal": Variation("background", shift=0.1)}
+    return Templates(
+        *(50.0, 100.0, (0.0, 1.0, 2.0, 3.5, 5.0), 0.5, 0),
+        boundary=550.0,
+        normalisation={"rate": {"background": 0.1}, "beam": {"signal": 0.02, "background": 0.02}},
+        shapes=shapes,
+        statistical=True,
+    )
+
+
+def cell_likelihood(events: Events, phi: DesignPoint) -> torch.Tensor:
+    """The first deposit is normal about the gain times the truth in hundreds, with a width of one."""
+    mean = phi["gain"] * events.truth[..., 0] / 100
+    return -((events.hits[:, :, 0, 0] - mean) ** 2) / 2
+
+
+def cell_response(truth: torch.Tensor, phi: DesignPoint) -> torch.Tensor:
+    """Counts that grow with gain and truth."""
+    return phi["gain"][0] * truth / 100
+
+
 def objective_cases() -> dict[type, Objective]:
     from mode_opt.detectors.branching_shower.objectives import Leakage, ShowerDepth, SignalUniformity, SumResolution
 
@@ -247,6 +302,23 @@ def objective_cases() -> dict[type, Objective]:
         SignalUniformity: SignalUniformity(2.0),
         SumResolution: SumResolution(),
         Significance: Significance(boundary=550.0),
+        **{kind: kind(deposit_templates()) for kind in LIKELIHOODS},
+        AreaUnderCurve: AreaUnderCurve(source="hits", boundary=550.0),
+        CrossEntropy: CrossEntropy(source="hits", boundary=550.0),
+        SignalLoss: SignalLoss(source="hits", boundary=550.0),
+        Rate: Rate([Interval(0, 2.5)]),
+        MuonShield: MuonShield("gain", 1.0, y=0, momentum_feature=0, charge=None, momentum=1.0),
+        Dose: Dose("geud", a=2.0),
+        Robust: Robust(Rate(value=0), {"nominal": Nominal(), "gain": Miscalibration(factor=0.9)}, "cvar", 0.5),
+        Constrained: Constrained(Resolution(), {"rate": Rate()}, {"rate": 5.0}),
+        Lexicographic: Lexicographic(
+            {"a": Resolution(), "b": Rate(value=0)}, {"a": 0.5, "b": 20.0}, {"a": 0.1, "b": 5.0}
+        ),
+        Separation: Separation(source="hits", boundary=550.0),
+        Sinkhorn: Sinkhorn(scales=(100.0,)),
+        ContrastiveInformation: ContrastiveInformation(15),
+        InformationGain: InformationGain(cell_likelihood, 15),
+        CramerRao: CramerRao(cell_response),
         WeightedSum: WeightedSum({"a": Resolution(), "b": DesignCost("gain")}, {"a": 1.0, "b": 0.1}),
     }
 

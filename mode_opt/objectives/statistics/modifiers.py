@@ -73,7 +73,9 @@ class ShapeSys(Modifier):
 
 @dataclass(frozen=True, eq=False)
 class StatError(Modifier):
-    r"""Each bin of the samples that have it times one :math:`\gamma_i`, normal with :math:`\sqrt{\sum \delta^2}/\sum \nu`.
+    r"""Each bin of the samples that have it times one :math:`\gamma_i`, measured as 1 with a normal error.
+
+    The error is :math:`\sqrt{\sum_s \delta_{si}^2}/\sum_s \nu_{si}`; a bin in which it is 0 is held at γ = 1.
 
     Attributes:
         uncertainty: absolute uncertainty δ of the counts of this sample, ``i`` or ``b x i``.
