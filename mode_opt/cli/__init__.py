@@ -14,6 +14,7 @@ COMMANDS = {
     "gradients": "compare gradient estimators at a design: bias, noise and cost of each",
     "compare": "optimise with several gradient estimators from the same start, with several seeds",
     "verify": "re-simulate start and final design of a run with fresh seeds",
+    "tolerance": "how precisely the design of a run must be built: stiff and free directions",
     "report": "draw the figures and write the page of a run",
     "store": "look into the results of simulator runs, run a failed one again, export them",
     "geometry": "write the volumes of one design for Geant4, or its masses, lengths and costs",

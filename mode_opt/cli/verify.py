@@ -30,12 +30,12 @@ def main(arguments: list[str]) -> int:
     configuration = overridden(configuration, arguments[1:])
     configuration.gradient = None  # no derivative is taken: a simulator that the run's estimator cannot use will do
     configuration.opaque = None  # and none needs to be hidden
-    entries = _designs(directory)
+    entries = designs_of(directory)
     with quiet_lightning():
         detector, settings = detector_of(configuration), settings_of(configuration)
     with Progress({}, settings.quiet) as progress:
         experiment = experiment_of(configuration, detector, progress.phase)
-        points = {name: _point(detector.design, entries, name) for name in ("initial", "final")}
+        points = {name: point_of(detector.design, entries, name) for name in ("initial", "final")}
         with watched(experiment.simulator, progress.jobs):
             measured = verify(
                 experiment,
@@ -56,7 +56,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _designs(directory: Path) -> dict[str, Any]:
+def designs_of(directory: Path) -> dict[str, Any]:
+    """Start and final values of each parameter of a run.
+
+    Raises:
+        DataError: if there is no final design.
+    """
     path = directory / "result.json"
     try:
         entries: dict[str, Any] = json.loads(path.read_text())["design"]
@@ -67,6 +72,7 @@ def _designs(directory: Path) -> dict[str, Any]:
     return entries
 
 
-def _point(design: Design, entries: dict[str, Any], which: str) -> DesignPoint:
+def point_of(design: Design, entries: dict[str, Any], which: str) -> DesignPoint:
+    """The ``initial`` or ``final`` design of such entries."""
     design.assign({name: entry[which] for name, entry in entries.items()})
     return design().detach()

@@ -10,7 +10,7 @@ from mode_opt.experiment.guard import GradientCheck
 from mode_opt.experiment.loop import Outcome, optimise
 from mode_opt.experiment.reference import Problem, Reference
 from mode_opt.experiment.tolerance import DirectionTolerance, ParameterTolerance, Tolerances, tolerances
-from mode_opt.experiment.verification import Verification, VerificationEffort, verify
+from mode_opt.experiment.verification import Verification, VerificationEffort, trained_at, verify
 from mode_opt.objectives.uncertainty import Estimate, Replicas, jackknife
 
 __all__ = [
@@ -43,5 +43,6 @@ __all__ = [
     "jackknife",
     "optimise",
     "tolerances",
+    "trained_at",
     "verify",
 ]

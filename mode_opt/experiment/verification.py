@@ -14,7 +14,7 @@ from mode_opt.experiment.detector import Progress
 from mode_opt.experiment.experiment import Experiment
 from mode_opt.objectives import weighted_mean
 from mode_opt.objectives.uncertainty import Estimate, Replicas, jackknife
-from mode_opt.reconstruction import PriorBelief
+from mode_opt.reconstruction import PriorBelief, Reconstruction
 from mode_opt.simulation import external, stream
 
 EXTERNAL_POOL = 20_000
@@ -156,6 +156,32 @@ def _measure(
         if replica == 0 and not isinstance(reconstruction, PriorBelief):  # which has no resolution to show
             curve = _curves(experiment, events, belief, effort.bins)
     return Measurement(replicas, curve)
+
+
+def trained_at(
+    experiment: Experiment,
+    phi: DesignPoint,
+    effort: VerificationEffort | None = None,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> Reconstruction:
+    """A fresh reconstruction, trained at exactly one design as `verify` does.
+
+    Args:
+        experiment: with a reconstruction that has not been trained.
+        phi: one design.
+        effort: steps, batch, pool and learning rate count.
+        seed: of weights and events.
+        progress: called with the fraction done.
+
+    Raises:
+        NonFiniteError: if the training diverges.
+    """
+    effort = effort or VerificationEffort()
+    reconstruction = experiment.fresh_reconstruction(phi, seed)
+    for step in _train(experiment, reconstruction, phi, effort, (seed, 0)):
+        progress(step / effort.steps)
+    return reconstruction
 
 
 def _trainable(reconstruction: torch.nn.Module) -> bool:
