@@ -19,10 +19,14 @@ from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Detector, Experiment, GradientCheck
 from mode_opt.experiment.detector import Progress
 from mode_opt.gradients import Automatic, DesignSearch, GradientEstimator
+from mode_opt.objectives import Objective
 from mode_opt.reconstruction import PriorBelief
 from mode_opt.simulation import Simulator, conducted, external, opaque
 from mode_opt.simulation.external import DEFAULT_STORE
 from mode_opt.training.job import Settings
+
+OWN = "own"
+"""The detector's own objective, in a configuration of an objective made of others."""
 
 
 def detector_of(configuration: DictConfig) -> Detector:
@@ -38,6 +42,28 @@ def detector_of(configuration: DictConfig) -> Detector:
     if values:
         detector.design.assign(values)
     return detector
+
+
+def objective_of(configuration: DictConfig, detector: Detector) -> Objective:
+    """The objective of the configuration, in which ``own`` stands for that of the detector; the latter if it has none.
+
+    Raises:
+        ConfigurationError: if it is none.
+    """
+    node = configuration.objective
+    if not node:
+        return detector.objective
+    tree = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    objective = built(_with_own(tree, detector.objective))
+    if not isinstance(objective, Objective):
+        raise ConfigurationError("objective", type(objective).__name__, "an objective")
+    return objective
+
+
+def _with_own(tree: Any, own: Objective) -> Any:
+    if isinstance(tree, dict):
+        return {key: _with_own(value, own) for key, value in tree.items()}
+    return own if tree == OWN else tree
 
 
 def start_values(node: Any) -> dict[str, Any]:
@@ -88,7 +114,7 @@ def method_of(configuration: DictConfig, detector: Detector, simulator: Simulato
         return Method(gradient, None if gradient is None else _configured(configuration.gradient))
     from mode_opt.search import recommend
 
-    objective = built(configuration.objective) or detector.objective
+    objective = objective_of(configuration, detector)
     reconstruction = built(configuration.reconstruction) or detector.reconstruction
     untrained = reconstruction == PriorBelief.fitting or isinstance(reconstruction, PriorBelief)
     family = built(configuration.get("surrogate"))
@@ -189,7 +215,7 @@ def chosen_of(
     """
     if configuration.threads is not None:
         torch.set_num_threads(configuration.threads)
-    objective, reconstruction = built(configuration.objective), built(configuration.reconstruction)
+    reconstruction = built(configuration.reconstruction)
     simulator = simulator_of(configuration, detector, progress)
     method = method_of(configuration, detector, simulator, calls)
     torch.manual_seed(int(configuration.seed))
@@ -198,8 +224,9 @@ def chosen_of(
         simulator,
         detector.primaries,
         reconstruction or detector.reconstruction,
-        objective or detector.objective,
+        objective_of(configuration, detector),
         method.gradient,
+        configuration.get("reconstruction_goal") or detector.reconstruction_goal,
     )
     return experiment, method
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -145,6 +146,13 @@ def _summary(result: Result, progress: Progress) -> None:
         first, last = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
         change = f"{first} -> {last} {entry['unit'] or ''}".rstrip()
         progress.say(f"  {name}: {change if len(first) < 40 else f'{len(values[1])} values, see the report'}")
-    for name, entry in result.content["objective"].items():
-        if isinstance(entry, dict):
-            progress.say(f"  objective, {name}: {entry['value']:.5g} ± {entry['standard_error']:.2g}")
+    objective = result.content["objective"]
+    _say_estimates("objective", objective, progress)
+    for name, part in objective.get("parts", {}).items():
+        _say_estimates(name, part, progress)
+
+
+def _say_estimates(what: str, entries: dict[str, Any], progress: Progress) -> None:
+    for name in ("initial", "final", "improvement"):
+        if name in entries:
+            progress.say(f"  {what}, {name}: {entries[name]['value']:.5g} ± {entries[name]['standard_error']:.2g}")

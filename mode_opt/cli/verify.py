@@ -46,6 +46,8 @@ def main(arguments: list[str]) -> int:
             )
     content: dict[str, Any] = {"seed": settings.seed, "simulator": configuration.simulator}
     content |= {name: getattr(measured, name).as_dict() for name in ("initial", "final", "improvement")}
+    if measured.parts:
+        content["parts"] = {name: part.as_dict() for name, part in measured.parts.items()}
     content["simulator_calls"] = experiment.simulator_calls
     write_json(directory / "verification.json", content)
     if measured.curves:

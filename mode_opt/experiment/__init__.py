@@ -1,7 +1,7 @@
 """The experiment: design, simulator, reconstruction, objective and gradient estimator, composed and optimised."""
 
 from mode_opt.experiment.alternation import Alternation, Backward, Effort, Optimisers, Record, backward
-from mode_opt.experiment.detector import Detector, ReconstructionFactory, Shape
+from mode_opt.experiment.detector import Detector, Goal, ReconstructionFactory, Shape
 from mode_opt.experiment.diagnosis import Diagnosis, DiagnosisEffort, diagnose
 from mode_opt.experiment.directions import Directions
 from mode_opt.experiment.experiment import Experiment
@@ -10,12 +10,13 @@ from mode_opt.experiment.guard import GradientCheck
 from mode_opt.experiment.loop import Outcome, optimise
 from mode_opt.experiment.reference import Problem, Reference
 from mode_opt.experiment.tolerance import DirectionTolerance, ParameterTolerance, Tolerances, tolerances
-from mode_opt.experiment.verification import Verification, VerificationEffort, trained_at, verify
+from mode_opt.experiment.verification import Comparison, Verification, VerificationEffort, trained_at, verify
 from mode_opt.objectives.uncertainty import Estimate, Replicas, jackknife
 
 __all__ = [
     "Alternation",
     "Backward",
+    "Comparison",
     "Detector",
     "Diagnosis",
     "DiagnosisEffort",
@@ -25,6 +26,7 @@ __all__ = [
     "Estimate",
     "Experiment",
     "Finding",
+    "Goal",
     "GradientCheck",
     "Optimisers",
     "Outcome",

@@ -1,7 +1,7 @@
 """Optimising reconstruction and design in turn."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError, NonFiniteError, SimulationError
 from mode_opt.events import Events
+from mode_opt.experiment import limits
 from mode_opt.experiment.experiment import Experiment
 from mode_opt.gradients import DesignSearch
 from mode_opt.objectives import Estimate, jackknife
@@ -46,7 +47,8 @@ class Effort:
         validation_share: part of the simulator calls of a search (`DesignSearch`) that its validations may take; one
             that would take more is left out.
         memory: reconstruction steps over which its weights are averaged (exponentially).
-        multiplier_every: design steps between updates of the multipliers of nonlinear constraints.
+        multiplier_every: design steps between updates of the multipliers of nonlinear constraints, and of limits on
+            objectives (`Constrained`), which take ``events`` events.
         clip: largest norm of a gradient, for both optimisers.
 
     Raises:
@@ -156,15 +158,24 @@ class Alternation(nn.Module):
             NonFiniteError: if the objective or its gradient is not finite; nothing has been changed by it then.
         """
         index = int(self.steps)
-        surprise = math.nan
+        lesson = math.nan
         for inner in range(self.effort.reconstruction_steps if self._trainable else 0):
-            surprise = self._reconstruction_step(optimisers.reconstruction, backward, "reconstruction", index, inner)
+            lesson = self._reconstruction_step(optimisers.reconstruction, backward, "reconstruction", index, inner)
         estimate, further, notes = self._move(optimisers.design, backward, index)
         self.steps += 1
         self._keep_answer()
         if int(self.steps) % self.effort.multiplier_every == 0:
             self.experiment.lagrangian.update(self.experiment.design().detach())
-        return Record(index + 1, estimate, self._columns(estimate, surprise, further), notes)
+            excess, said = self._update_limits(index)
+            further, notes = further | excess, notes + said
+        return Record(index + 1, estimate, self._columns(estimate, lesson, further), notes)
+
+    def _update_limits(self, index: int) -> tuple[dict[str, float], tuple[str, ...]]:
+        design = self.experiment.design
+        phi = design.buildable() if self._decided else design().detach()
+        return limits.updated(
+            self.experiment, phi, self.effort.events, self.reconstruction, self._stream("limits", index)
+        )
 
     def _keep_answer(self) -> None:
         design = self.experiment.design
@@ -175,13 +186,22 @@ class Alternation(nn.Module):
 
     def validate(self) -> Estimate:
         """The objective of the averaged design on events that nothing is trained on, the same primaries each time."""
+        return self.validation()[0]
+
+    def validation(self) -> tuple[Estimate, dict[str, float]]:
+        """`validate`, and the parts of an objective with limits as columns ``validation/NAME``."""
         generator = stream(self.average.device, self.seed, "validation")
         phi = self.experiment.design.buildable(self.design) if self._decided else self.design
         events = self.experiment.simulate(phi, self.effort.validation_events, generator)
         with torch.no_grad():
             belief = self.reconstruction(events, phi)
-        found = jackknife(self.experiment.objective, events, belief, phi, reconstruct=self.reconstruction)
-        return found.estimate()
+            network, objective = self.reconstruction, self.experiment.objective
+            parts = limits.parts(objective, lambda part: part.judged(events, belief, phi, network))
+        return jackknife(objective, events, belief, phi, reconstruct=network).estimate(), parts
+
+    def judged(self, row: Mapping[str, float]) -> float:
+        """The validation in a row of history as it counts today, with the present multipliers of limits."""
+        return limits.judged(self.experiment.objective, row)
 
     def finish(self) -> None:
         """Move ψ to the average, and from there to where every constraint holds."""
@@ -211,7 +231,7 @@ class Alternation(nn.Module):
     def _reconstruction_step(self, optimiser: Optimizer, backward: Backward, *labels: str | int) -> float:
         generator = self._stream(*labels)
         experiment = self.experiment
-        loss = experiment.surprise(*self._material(generator))
+        loss = experiment.lesson(*self._material(generator))
         value, _ = self._descend(optimiser, backward, loss, "reconstruction loss", labels)
         self.reconstruction.update_parameters(experiment.reconstruction)
         return value
@@ -275,19 +295,20 @@ class Alternation(nn.Module):
         optimiser.step()
         return float(loss.detach()), float(norm)
 
-    def _columns(self, estimate: Estimate, surprise: float, further: dict[str, float]) -> dict[str, float]:
+    def _columns(self, estimate: Estimate, lesson: float, further: dict[str, float]) -> dict[str, float]:
         experiment = self.experiment
         with torch.no_grad():
             phi = experiment.design()
             columns = {
                 "objective": estimate.value,
                 "objective_standard_error": estimate.standard_error,
-                "reconstruction_loss": surprise,
+                "reconstruction_loss": lesson,
                 **experiment.design.columns(phi),
             }
             for name, constraint in experiment.design.constraints_at(phi).items():
                 columns[f"constraint/{name}"] = constraint.value
         columns |= {f"multiplier/{name}": value for name, value in experiment.lagrangian.by_name().items()}
+        columns |= limits.multipliers(experiment.objective)
         columns["simulator_calls"] = float(experiment.simulator_calls)
         # A parameter of the design may be called radius: its column stays its own.
         return columns | {f"search/{name}" if name in columns else name: value for name, value in further.items()}

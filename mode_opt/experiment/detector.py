@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -20,6 +20,9 @@ ReconstructionFactory = Callable[[Events, DesignPoint], Reconstruction]
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction done."""
+
+Goal = Literal["truth", "objective"]
+"""What a reconstruction is trained for: to know the truth, or whatever serves the objective."""
 
 SimulatorFactory = Callable[[Progress], Simulator]
 """Builds a simulator when it is chosen, reporting its progress: a surrogate is trained only if it is used."""
@@ -48,6 +51,7 @@ class Detector:
         exact_gradient: for problems that carry their own truth: a design to dJ/dφ of the first simulator with the
             objective and reconstruction given here, ``d`` numbers for the free parameters in the order of ψ, in
             field units; or None.
+        reconstruction_goal: what the reconstruction is trained for, see `Experiment`.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Detector:
     files: Sequence[Path] = ()
     exact_gradient: Callable[[Design], Tensor] | None = None
     volumes: Callable[[DesignPoint], Volume] | None = None
+    reconstruction_goal: Goal = "truth"
 
     def __post_init__(self) -> None:
         if not self.simulators:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import final
+from typing import final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ from torch.distributions import Distribution
 from mode_opt.design import AugmentedLagrangian, Design, DesignPoint
 from mode_opt.errors import ConfigurationError, NonFiniteError
 from mode_opt.events import Events
-from mode_opt.experiment.detector import Detector, Progress, ReconstructionFactory
+from mode_opt.experiment.detector import Detector, Goal, Progress, ReconstructionFactory
 from mode_opt.gradients import Automatic, DesignSearch, GradientEstimator, Pipeline, Score
 from mode_opt.gradients.search import no_penalty
-from mode_opt.objectives import Objective, weighted_mean
+from mode_opt.objectives import Composite, Objective, weighted_mean
 from mode_opt.reconstruction import Reconstruction
 from mode_opt.simulation import Counted, PrimarySource, Promise, Simulator, stream
 from mode_opt.simulation.guard import silent_sampling_refused
@@ -50,9 +50,15 @@ class Experiment(nn.Module):
         objective: smaller is better.
         gradient: an estimator, or a search that moves ψ itself; None chooses by the promise of the simulator
             (`Automatic`).
+        reconstruction_goal: what trains the reconstruction. ``truth``: the surprise of its belief about the truth,
+            which serves every objective. ``objective``: the objective itself, for networks whose output need be no
+            belief about the truth: summary statistics that are optimal for an uncertainty with its nuisances, critics
+            of a bound on the information, a reconstruction that has to stand the scenarios of `Robust`.
 
     Raises:
-        ConfigurationError: if the estimator cannot use the simulator.
+        ConfigurationError: if the estimator cannot use the simulator, or for an unknown goal.
+
+    Source of training by the objective: P. de Castro and T. Dorigo, Comput. Phys. Commun. 244 (2019) 170 (INFERNO).
     """
 
     def __init__(
@@ -63,8 +69,12 @@ class Experiment(nn.Module):
         reconstruction: Reconstruction | ReconstructionFactory,
         objective: Objective,
         gradient: GradientEstimator | DesignSearch | None = None,
+        reconstruction_goal: Goal = "truth",
     ) -> None:
         super().__init__()
+        if reconstruction_goal not in get_args(Goal):
+            raise ConfigurationError("reconstruction_goal", reconstruction_goal, " or ".join(get_args(Goal)))
+        self.reconstruction_goal = reconstruction_goal
         self.gradient = Automatic() if gradient is None else gradient
         if isinstance(self.gradient, GradientEstimator):
             self.gradient.check(simulator)
@@ -90,6 +100,7 @@ class Experiment(nn.Module):
         reconstruction: Reconstruction | ReconstructionFactory | None = None,
         objective: Objective | None = None,
         progress: Progress = lambda what, fraction: None,
+        reconstruction_goal: Goal | None = None,
     ) -> "Experiment":
         """The experiment of a detector, with its defaults where nothing else is given."""
         return cls(
@@ -99,6 +110,7 @@ class Experiment(nn.Module):
             reconstruction or detector.reconstruction,
             objective or detector.objective,
             gradient,
+            reconstruction_goal or detector.reconstruction_goal,
         )
 
     def fresh_reconstruction(self, phi: DesignPoint, seed: int | None = None) -> Reconstruction:
@@ -147,15 +159,48 @@ class Experiment(nn.Module):
 
         return score
 
+    def scores(self, reconstruction: nn.Module | None = None) -> Score:
+        """Events and designs to the objective and each of its parts, ``b x (1 + k)``; arguments as for `score`."""
+        network = self.reconstruction if reconstruction is None else reconstruction
+        subject = self.objective
+
+        def scores(events: Events, phi: DesignPoint) -> Tensor:
+            belief = network(events, phi)
+            known: dict[Objective, Tensor] = {}
+
+            def value(part: Objective) -> Tensor:
+                if part not in known:
+                    known[part] = part.judged(events, belief, phi, network)
+                return known[part]
+
+            parts = [value(part) for part in subject.parts.values()]
+            whole = subject.combined(value) if isinstance(subject, Composite) else value(subject)
+            return torch.stack([whole, *parts], 1)
+
+        return scores
+
     def pipeline(self, reconstruction: nn.Module | None = None) -> Pipeline:
         """What a search may use: everything but itself, with these weights of the reconstruction."""
         penalty = self.lagrangian.penalty if self.lagrangian.constraints else no_penalty
         score, additive = self.score(reconstruction), self.objective.additive
-        return Pipeline(self.simulator, self.design, self.primaries, score, additive, penalty)
+        goals = tuple(self.objective.parts)
+        scores = self.scores(reconstruction) if goals else None
+        return Pipeline(self.simulator, self.design, self.primaries, score, additive, penalty, goals, scores)
 
-    def surprise(self, events: Events, phi: DesignPoint) -> Tensor:
-        """What trains the reconstruction: weighted mean of ``−log q(truth | hits, φ)``, averaged over designs."""
-        belief = self.reconstruction(events, phi)
+    def lesson(self, events: Events, phi: DesignPoint, reconstruction: nn.Module | None = None) -> Tensor:
+        """What trains the reconstruction, averaged over designs.
+
+        With the goal ``truth`` the weighted mean of ``−log q(truth | hits, φ)``; with ``objective`` the objective.
+
+        Args:
+            events: simulated, ``b x n``.
+            phi: ``b`` designs.
+            reconstruction: that learns; None: the experiment's own.
+        """
+        network = self.reconstruction if reconstruction is None else reconstruction
+        belief = network(events, phi)
+        if self.reconstruction_goal == "objective":
+            return self.objective.judged(events, belief, phi, network).mean()
         return weighted_mean(-belief.log_prob(events.truth), events.weight).mean()
 
     def design_loss(
@@ -168,8 +213,8 @@ class Experiment(nn.Module):
         """Estimate of J whose backward pass leaves dJ/dψ, and the penalty of the nonlinear constraints.
 
         At fixed weights of the reconstruction, the derivative is that of ``min over weights`` only if the
-        weights minimise the objective itself; with another training loss it is an approximation that improves
-        with more inner steps.
+        weights minimise the objective itself (``reconstruction_goal="objective"``); with another training loss it
+        is an approximation that improves with more inner steps.
 
         Args:
             count: primaries to simulate.

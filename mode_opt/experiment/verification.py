@@ -1,7 +1,7 @@
 """An honest statement of improvement."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -65,6 +65,32 @@ class Measurement:
 
     replicas: list[Replicas]
     curve: list[dict[str, float | str]]
+    parts: dict[str, list[Replicas]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One objective of start and final design, on the same fresh primaries, and their paired difference.
+
+    Attributes:
+        initial: of the start design.
+        final: of the final design.
+        improvement: initial − final, positive when the final design is better.
+    """
+
+    initial: Estimate
+    final: Estimate
+    improvement: Estimate
+
+    @classmethod
+    def of(cls, initial: list[Replicas], final: list[Replicas]) -> "Comparison":
+        """From the replicas of both designs, paired."""
+        difference = [a - b for a, b in zip(initial, final, strict=True)]
+        return cls(_combine(initial), _combine(final), _combine(difference))
+
+    def as_dict(self) -> dict[str, dict[str, float]]:
+        """For JSON."""
+        return {name: estimate.as_dict() for name, estimate in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -75,13 +101,16 @@ class Verification:
         initial: J of the start design.
         final: J of the final design.
         improvement: initial − final, positive when the final design is better.
-        curves: rows of ``evaluation.csv``; none for a `PriorBelief`, which reconstructs nothing.
+        curves: rows of ``evaluation.csv``; none for a `PriorBelief`, which reconstructs nothing, and none if the
+            reconstruction was not trained for the truth.
+        parts: the same of each objective that J is made of, by name.
     """
 
     initial: Estimate
     final: Estimate
     improvement: Estimate
     curves: list[dict[str, float | str]]
+    parts: Mapping[str, Comparison] = field(default_factory=dict)
 
 
 def verify(
@@ -117,10 +146,11 @@ def verify(
         name: _measure(experiment, phi, effort, seed, _portion(progress, name, 0.5 * k))
         for k, (name, phi) in enumerate(designs.items())
     }
-    initial, final = (measured[name].replicas for name in ("initial", "final"))
+    initial, final = (measured[name] for name in ("initial", "final"))
     curves = [{"design": name, **row} for name in ("initial", "final") for row in measured[name].curve]
-    difference = [a - b for a, b in zip(initial, final, strict=True)]
-    return Verification(_combine(initial), _combine(final), _combine(difference), curves)
+    whole = Comparison.of(initial.replicas, final.replicas)
+    parts = {name: Comparison.of(initial.parts[name], final.parts[name]) for name in initial.parts}
+    return Verification(whole.initial, whole.final, whole.improvement, curves, parts)
 
 
 def _portion(progress: Progress | None, name: str, start: float) -> Callable[[float], None]:
@@ -141,8 +171,10 @@ def _combine(replicas: list[Replicas]) -> Estimate:
 def _measure(
     experiment: Experiment, phi: DesignPoint, effort: VerificationEffort, seed: int, progress: Callable[[float], None]
 ) -> Measurement:
-    device = phi.values.device
-    replicas, curve = [], []
+    device, goal = phi.values.device, experiment.reconstruction_goal
+    subjects = {"": experiment.objective, **experiment.objective.parts}
+    found: dict[str, list[Replicas]] = {name: [] for name in subjects}
+    curve: list[dict[str, float | str]] = []
     # Without anything to train, every replica would be the same.
     copies = effort.replicas if _trainable(experiment.reconstruction) else 1
     for replica in range(copies):
@@ -152,10 +184,12 @@ def _measure(
         events = experiment.simulate(phi, effort.events, stream(device, seed, "verification", "measure"))
         with torch.no_grad():
             belief = reconstruction(events, phi)
-        replicas.append(jackknife(experiment.objective, events, belief, phi, reconstruct=reconstruction))
-        if replica == 0 and not isinstance(reconstruction, PriorBelief):  # which has no resolution to show
+        for name, subject in subjects.items():
+            found[name].append(jackknife(subject, events, belief, phi, reconstruct=reconstruction))
+        knowing = goal == "truth" and not isinstance(reconstruction, PriorBelief)  # which has no resolution to show
+        if replica == 0 and knowing:
             curve = _curves(experiment, events, belief, effort.bins)
-    return Measurement(replicas, curve)
+    return Measurement(found.pop(""), curve, found)
 
 
 def trained_at(
@@ -202,7 +236,7 @@ def _train(
     batch = _batches(experiment, phi, effort, labels)
     for step in range(effort.steps):
         events = batch(step)
-        loss = weighted_mean(-reconstruction(events, phi).log_prob(events.truth), events.weight).mean()
+        loss = experiment.lesson(events, phi, reconstruction)
         if not bool(torch.isfinite(loss)):
             raise NonFiniteError(f"the reconstruction loss is {float(loss.detach())} at verification step {step}")
         optimiser.zero_grad()

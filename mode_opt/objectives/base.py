@@ -1,7 +1,8 @@
 """What an objective is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar, cast, final
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -32,6 +33,11 @@ class Objective(nn.Module, ABC):
         """
         return False
 
+    @property
+    def parts(self) -> Mapping[str, "Objective"]:
+        """The objectives that it is made of, each of which means something by itself; by name, none if it is simple."""
+        return {}
+
     def judged(
         self, events: Events, belief: Distribution, phi: DesignPoint, reconstruct: Reconstruct | None = None
     ) -> Tensor:
@@ -44,6 +50,22 @@ class Objective(nn.Module, ABC):
             reconstruct: how events become beliefs; an objective that needs none other leaves it alone.
         """
         return self(events, belief, phi)
+
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@final
+class Named(nn.ModuleList, Generic[Module]):
+    """Modules by name, which may be any text: names of `torch.nn.ModuleDict` must not hold dots, or be its methods'."""
+
+    def __init__(self, modules: Mapping[str, Module]) -> None:
+        super().__init__(modules.values())
+        self.names = tuple(modules)
+
+    def by_name(self) -> dict[str, Module]:
+        """The modules, in their order."""
+        return {name: cast(Module, module) for name, module in zip(self.names, self, strict=True)}
 
 
 class Composite(Objective, ABC):

@@ -1,16 +1,16 @@
 """Objectives made of objectives, and objectives of the design alone."""
 
 from collections.abc import Callable, Mapping
-from typing import cast, final
+from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
-from mode_opt.objectives.base import Composite, Objective
+from mode_opt.objectives.base import Composite, Named, Objective
 
 
 @final
@@ -55,11 +55,15 @@ class WeightedSum(Composite):
         super().__init__()
         if not terms or set(terms) != set(weights):
             raise ConfigurationError("objective.weights", sorted(weights), f"a weight for each of {sorted(terms)}")
-        self.terms, self.weights = nn.ModuleDict(dict(terms)), dict(weights)
+        self.terms, self.weights = Named(terms), dict(weights)
 
     @property
     def additive(self) -> bool:
-        return all(cast(Objective, term).additive for term in self.terms.values())
+        return all(term.additive for term in self.parts.values())
+
+    @property
+    def parts(self) -> Mapping[str, Objective]:
+        return self.terms.by_name()
 
     def combined(self, value: Callable[[Objective], Tensor]) -> Tensor:
-        return torch.stack([self.weights[k] * value(cast(Objective, term)) for k, term in self.terms.items()]).sum(0)
+        return torch.stack([self.weights[k] * value(term) for k, term in self.parts.items()]).sum(0)

@@ -1,10 +1,10 @@
 """Several goals of one design: limits that must hold, and goals in their order of importance."""
 
 from collections.abc import Callable, Mapping
-from typing import cast, final
+from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
@@ -12,7 +12,7 @@ from mode_opt.design import DesignPoint
 from mode_opt.design.lagrangian import inequality_penalty
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
-from mode_opt.objectives.base import Composite, Objective, Reconstruct
+from mode_opt.objectives.base import Composite, Named, Objective, Reconstruct
 
 
 @final
@@ -26,7 +26,8 @@ class Constrained(Composite):
     :math:`\lambda_k s_k/\rho`, where :math:`\lambda_k`, the multiplier at the solution, is what J gains if the limit
     moves by one scale. `update` sets :math:`\lambda_k \leftarrow \max(0, \lambda_k + \rho g_k)`; minimising and
     updating in turn converges to the limits at finite ρ. The value is a fixed function of the design between updates,
-    so that any search can minimise it. Limits on the design alone are better given as ``design.constraints``.
+    so that any search can minimise it. `Alternation` updates every ``effort.multiplier_every`` design steps. Limits on
+    the design alone are better given as ``design.constraints``.
 
     Args:
         objective: J.
@@ -58,6 +59,9 @@ class Constrained(Composite):
         super().__init__()
         names = list(limited)
         _same_names("objective.limits", names, limits)
+        if "objective" in limited:
+            expected = "other names than objective, that of what is minimised"
+            raise ConfigurationError("objective.limited", names, expected)
         sizes = {name: abs(limits[name]) or 1.0 for name in names} if scales is None else scales
         first = dict.fromkeys(names, 0.0) if multipliers is None else multipliers
         _same_names("objective.scales", names, sizes)
@@ -67,9 +71,13 @@ class Constrained(Composite):
             raise ConfigurationError("objective.rho", rho, "a positive number")
         if any(not value >= 0 for value in first.values()):
             raise ConfigurationError("objective.multipliers", dict(first), "numbers that are not negative")
-        self.objective, self.limited, self.rho = objective, nn.ModuleDict(dict(limited)), rho
+        self.objective, self.limited, self.rho = objective, Named(limited), rho
         self.limits, self.scales = [float(limits[k]) for k in names], [float(sizes[k]) for k in names]
         self.register_buffer("multipliers", torch.tensor([float(first[name]) for name in names]))
+
+    @property
+    def parts(self) -> Mapping[str, Objective]:
+        return {"objective": self.objective} | self.limited.by_name()
 
     def combined(self, value: Callable[[Objective], Tensor]) -> Tensor:
         excess = self._excess(value)
@@ -86,9 +94,14 @@ class Constrained(Composite):
         """New multipliers from `excess` where the last minimisation ended (of several designs: their mean)."""
         self.multipliers.copy_(torch.relu(self.multipliers + self.rho * excess.mean(0).to(self.multipliers)))
 
+    def by_name(self, values: Tensor | None = None) -> dict[str, float]:
+        """``m`` numbers by the name of the limit; None: the multipliers."""
+        numbers = self.multipliers if values is None else values
+        return dict(zip(self.limited.names, numbers.tolist(), strict=True))
+
     def _excess(self, value: Callable[[Objective], Tensor]) -> Tensor:
-        parts = zip(self.limited.values(), self.limits, self.scales, strict=True)
-        return torch.stack([(value(cast(Objective, part)) - limit) / scale for part, limit, scale in parts], 1)
+        parts = zip(self.limited.by_name().values(), self.limits, self.scales, strict=True)
+        return torch.stack([(value(part) - limit) / scale for part, limit, scale in parts], 1)
 
 
 @final
@@ -138,15 +151,16 @@ class Lexicographic(Composite):
         _positive("objective.tolerances", tolerances)
         if not smoothing >= 0:
             raise ConfigurationError("objective.smoothing", smoothing, "0 or a positive number")
-        self.goals, self.smoothing = nn.ModuleDict(dict(goals)), smoothing
+        self.goals, self.smoothing = Named(goals), smoothing
         self.levels = {name: float(levels[name]) for name in names}
         self.tolerances = {name: float(tolerances[name]) for name in names}
 
+    @property
+    def parts(self) -> Mapping[str, Objective]:
+        return self.goals.by_name()
+
     def combined(self, value: Callable[[Objective], Tensor]) -> Tensor:
-        distances = [
-            (value(cast(Objective, goal)) - self.levels[name]) / self.tolerances[name]
-            for name, goal in self.goals.items()
-        ]
+        distances = [(value(goal) - self.levels[name]) / self.tolerances[name] for name, goal in self.parts.items()]
         total = distances.pop()
         while distances:
             u, rest = distances.pop(), (total / torch.hypot(total, torch.ones_like(total)) - 1) / 2

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, cast, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
-from mode_opt.objectives.base import Objective, Reconstruct
+from mode_opt.objectives.base import Named, Objective, Reconstruct
 from mode_opt.objectives.scenarios import Scenario
 
 
@@ -118,13 +118,13 @@ class Robust(Objective):
             raise ConfigurationError("objective.level", level, "a number from 0 up to, but without, 1")
         if not smoothing >= 0:
             raise ConfigurationError("objective.smoothing", smoothing, "0 or a positive number")
-        self.objective, self.scenarios = objective, nn.ModuleDict(dict(scenarios))
+        self.objective, self.scenarios = objective, Named(scenarios)
         self.level, self.smoothing = level if risk == "cvar" else 0.0, smoothing
         self.probabilities = _probabilities(list(scenarios), probabilities)
 
     @property
     def additive(self) -> bool:
-        separate = all(cast(Scenario, scenario).separate for scenario in self.scenarios.values())
+        separate = all(scenario.separate for scenario in self.scenarios.by_name().values())
         return self.level == 0 and separate and self.objective.additive
 
     def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
@@ -141,10 +141,10 @@ class Robust(Objective):
     ) -> Tensor:
         """The objective in each scenario, ``K x b``; arguments as for `judged`."""
         found = []
-        for scenario in self.scenarios.values():
+        for scenario in self.scenarios.by_name().values():
             changed, taken = scenario(events, phi)
             seen = belief
-            if cast(Scenario, scenario).seen:
+            if scenario.seen:
                 unknown = cast(Distribution, _Unknown())
                 seen = unknown if reconstruct is None else reconstruct(changed, taken)
             found.append(self.objective.judged(changed, seen, taken, reconstruct))

@@ -76,13 +76,19 @@ def _facts(run: RunDirectory) -> list[str]:
     return facts
 
 
+_PART_ROWS = {"initial": "start design", "final": "final design", "improvement": "improvement"}
+
+
 def _objective(result: Result) -> list[dict[str, Any]]:
     named = (
         ("start design", result.initial),
         ("final design", result.final),
         ("improvement (paired difference, start − final)", result.improvement),
     )
-    return [_estimate(label, estimate) for label, estimate in named if estimate is not None]
+    rows = [_estimate(label, estimate) for label, estimate in named if estimate is not None]
+    for name, part in result.parts.items():
+        rows += [_estimate(f"{name}, {label}", part[key]) for key, label in _PART_ROWS.items() if key in part]
+    return rows
 
 
 def _estimate(label: str, estimate: Estimate) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Result:
 
     Attributes:
         improvement: paired difference of the objective, initial - final (positive: the final one is better).
+        parts: estimates ``initial``, ``final`` and ``improvement`` of each objective that it is made of, by name.
         message: why a run failed, if it says so.
         gradient_warning: what a check of the gradient estimator found, if that is alarming.
         gradient_reason: why the method was chosen, if that was left to mode_opt.
@@ -70,6 +71,7 @@ class Result:
     initial: Estimate | None = None
     final: Estimate | None = None
     improvement: Estimate | None = None
+    parts: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     design: Mapping[str, ParameterResult] = field(default_factory=dict)
     constraints: Mapping[str, ConstraintResult] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -159,6 +161,7 @@ def read_result(path: Path) -> Result:
         initial=reader.estimate(objective, "initial"),
         final=reader.estimate(objective, "final"),
         improvement=reader.estimate(objective, "improvement"),
+        parts=_parts(reader, reader.mapping(objective, "parts")),
         design=_design(reader, reader.mapping(tree, "design")),
         constraints=_constraints(reader, reader.mapping(tree, "constraints")),
         versions={str(k): str(v) for k, v in reader.mapping(tree, "versions").items()},
@@ -167,6 +170,15 @@ def read_result(path: Path) -> Result:
         gradient_reason=reader.word(tree, "gradient_reason"),
         notes=_notes(reader, tree.get("notes")),
     )
+
+
+def _parts(reader: _Reader, tree: Mapping[str, Any]) -> dict[str, dict[str, Estimate]]:
+    found = {}
+    for name in tree:
+        branch = reader.mapping(tree, name)
+        estimates = {key: reader.estimate(branch, key) for key in ("initial", "final", "improvement")}
+        found[str(name)] = {key: estimate for key, estimate in estimates.items() if estimate is not None}
+    return found
 
 
 def _notes(reader: _Reader, entries: Any) -> tuple[Note, ...]:

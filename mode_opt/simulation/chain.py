@@ -24,14 +24,17 @@ class Chain(Simulator):
         parts: the simulators by name, in order.
 
     Raises:
-        ConfigurationError: if there is no part.
+        ConfigurationError: if there is no part, or a name holds a dot or is that of a method of a module.
     """
 
     def __init__(self, parts: Mapping[str, Simulator]) -> None:
         super().__init__()
         if not parts:
             raise ConfigurationError("simulators.chain", dict(parts), "at least one simulator")
-        self.parts = nn.ModuleDict(dict(parts))
+        try:
+            self.parts = nn.ModuleDict(dict(parts))
+        except KeyError as error:
+            raise ConfigurationError("simulators.chain", list(parts), f"other names ({error.args[0]})") from error
 
     @property
     def promise(self) -> Promise:

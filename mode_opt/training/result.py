@@ -64,7 +64,9 @@ class Result:
 
     def measured(self, verification: Verification) -> None:
         """Enter the verified objective."""
-        objective = {"name": self.content["objective"]["name"]}
+        objective: dict[str, Any] = {"name": self.content["objective"]["name"]}
         for name in ("initial", "final", "improvement"):
             objective[name] = getattr(verification, name).as_dict()
+        if verification.parts:
+            objective["parts"] = {name: part.as_dict() for name, part in verification.parts.items()}
         self.update(objective=objective)

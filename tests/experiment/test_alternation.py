@@ -133,7 +133,7 @@ def test_the_loss_of_the_reconstruction_knows_the_weights():
     truth, hits = torch.tensor([[[100.0], [100.0]]]), torch.tensor([[[[100.0]], [[200.0]]]])
     phi = built.design()
     both = [Events.of(truth, hits, weight=torch.tensor([w])) for w in ([1.0, 0.0], [0.0, 1.0], [3.0, 1.0])]
-    first, second, mixed = (built.surprise(events, phi).item() for events in both)
+    first, second, mixed = (built.lesson(events, phi).item() for events in both)
     assert first == pytest.approx(math.log(10 * math.sqrt(2 * math.pi)), rel=1e-5)
     assert second == pytest.approx(math.log(20 * math.sqrt(2 * math.pi)) + 12.5, rel=1e-5)  # 5σ off
     assert mixed == pytest.approx(0.75 * first + 0.25 * second, rel=1e-5)

@@ -48,3 +48,12 @@ def test_posterior_bound_gives_the_information_of_a_gaussian_channel(snr):
     entropy = 0.5 * torch.log(torch.tensor(2 * torch.pi * torch.e)).item()
     information = 0.5 * torch.log(torch.tensor(1 + snr)).item()
     assert entropy - surprise == pytest.approx(information, abs=4 * 0.71 / 200_000**0.5)  # std of −log q is 1/√2
+
+
+@pytest.mark.parametrize("name", ["gain 0.9", "values", "train"])
+def test_parts_may_have_any_name(name):
+    """Also names that a torch module could not have."""
+    total = WeightedSum({name: DesignCost("x"), "other": DesignCost("x")}, {name: 2.0, "other": 1.0})
+    assert set(total.parts) == {name, "other"}
+    belief = normal(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
+    assert total(EVENTS, belief, DesignPoint.of(x=3.0)).item() == pytest.approx(9.0)

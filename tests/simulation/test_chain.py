@@ -47,6 +47,11 @@ def test_an_empty_chain_is_refused():
         Chain({})
 
 
+def test_a_name_that_a_module_cannot_have_is_refused():
+    with pytest.raises(ConfigurationError, match=r"simulators\.chain.*0\.9.*other names"):
+        Chain({"gain 0.9": Gauge()})
+
+
 def test_calls_are_counted_as_events_times_designs_and_survive_a_state_dict():
     counted = Counted(Gauge())
     counted(DesignPoint.of(x=torch.tensor([[1.0], [2.0]])), gun().sample(10), None)

@@ -191,7 +191,7 @@ def test_the_belief_learns_the_purity_of_the_selection():
     optimiser = torch.optim.Adam(experiment.reconstruction.parameters(), lr=0.2)
     for _ in range(100):
         optimiser.zero_grad()
-        experiment.surprise(events, phi).backward()
+        experiment.lesson(events, phi).backward()
         optimiser.step()
     belief = experiment.reconstruction(events, phi).mean[0, :, 0].detach()
     selected, photon = events.hits[0, :, 0, -1] > 0.5, events.truth[0, :, 0]
