@@ -90,6 +90,10 @@ class Experiment(nn.Module):
             # A search asks its simulator for designs that could be built, and for no others.
             decided = design.discrete and isinstance(self.gradient, DesignSearch)
             self.reconstruction = self.fresh_reconstruction((design.buildable() if decided else design()).detach())
+        if reconstruction_goal not in self.reconstruction.goals:
+            what = type(self.reconstruction).__name__
+            expected = f"{' or '.join(self.reconstruction.goals)}, which is what a {what} can be trained for"
+            raise ConfigurationError("reconstruction_goal", reconstruction_goal, expected)
 
     @classmethod
     def of(

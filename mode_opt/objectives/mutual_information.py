@@ -17,6 +17,7 @@ bound                        value                                              
 Source: B. Poole et al., ICML 2019, arXiv 1905.06922; D. McAllester and K. Stratos, AISTATS 2020, arXiv 1811.04251.
 """
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, final
 
 import torch
@@ -206,12 +207,20 @@ def _log_partition(pairs: Pairs) -> Tensor:
     return _log_mean(pairs.others.flatten(-2), weight)
 
 
+BOUNDS: Mapping[str, Callable[[Pairs], Tensor]] = {
+    "info_nce": info_nce,
+    "nguyen_wainwright_jordan": nguyen_wainwright_jordan,
+    "donsker_varadhan": donsker_varadhan,
+}
+"""Lower bounds by name."""
+
+
 @final
 class ContrastiveInformation(Objective):
-    r"""``−I``: minus a lower bound on the mutual information of truth and hits, in nats (`info_nce`).
+    r"""``−I``: minus a lower bound on the mutual information of truth and hits, in nats.
 
     The critic is the density of the belief, :math:`T(x, h) = \ln q(x | h, \phi)`, so that nothing new is trained. Each
-    event keeps its truth and is contrasted with the hits of k others:
+    event keeps its truth and is contrasted with the hits of k others (`info_nce`):
 
     .. math:: J = -\Big\langle \ln \frac{q(x_i | h_i)}{\frac{1}{k+1} \sum_{j} q(x_i | h_j)} \Big\rangle_i
 
@@ -223,21 +232,29 @@ class ContrastiveInformation(Objective):
     the design, or where nats are to be quoted, this one is the right one. At fixed weights of a reconstruction that is
     trained with `PosteriorBound` its design gradient is exact where the belief is the exact posterior.
 
-    The other two bounds are functions only: their critic needs the density of the truth itself, and with one that is
-    estimated from other events a few truths for which none of these speaks decide the value.
+    With a critic of its own (``reconstruction: critic``, ``reconstruction_goal: objective``) the bound that trains it
+    is the objective: at its maximum over the critic the design gradient is exact, whatever the posterior looks like.
+    Then there are two further ones: ``nguyen_wainwright_jordan``, without the limit of ln(k + 1) and with a spread that
+    grows like e^I, and ``donsker_varadhan`` (MINE), which is biased upward by about half the relative variance of its
+    mean over pairs: trust it where I is small against ln n. As critic for these a density is poor, because it lacks
+    that of the truth itself.
 
     The others of event i are the k that follow it, in a circle. Events must be independent of each other.
 
     Args:
         contrasts: k; 3.5 nats need about 100 (``ln(k + 1) > I + 1``). The effort is k evaluations of the belief.
+        bound: ``info_nce``, ``nguyen_wainwright_jordan`` or ``donsker_varadhan``.
 
     Raises:
-        ConfigurationError: if there is less than one contrast.
+        ConfigurationError: if there is less than one contrast, or for an unknown bound.
         NonFiniteError: when called, if there is a single event, none has weight or a density is 0 or infinite.
     """
 
-    def __init__(self, contrasts: int = 127) -> None:
+    def __init__(self, contrasts: int = 127, bound: str = "info_nce") -> None:
         super().__init__()
+        if bound not in BOUNDS:
+            raise ConfigurationError("objective.bound", bound, f"one of {', '.join(BOUNDS)}")
+        self.bound = bound
         if contrasts < 1:
             raise ConfigurationError("objective.contrasts", contrasts, "at least 1")
         self.contrasts = contrasts
@@ -250,4 +267,4 @@ class ContrastiveInformation(Objective):
         moved = [belief.log_prob(events.truth.roll(s, 1)).roll(-s, 1) for s in shifts]
         weight = [events.weight.roll(-s, 1) for s in shifts]
         pairs = Pairs(belief.log_prob(events.truth), torch.stack(moved, -1), events.weight, torch.stack(weight, -1))
-        return -info_nce(pairs)
+        return -BOUNDS[self.bound](pairs)

@@ -13,8 +13,13 @@ class Reconstruction(nn.Module, ABC):
     """A map from events to a belief: a distribution over the truth, conditioned on the design.
 
     Trained by ``-belief.log_prob(truth)``, which is inference compilation and, averaged, a bound on the mutual
-    information between truth and hits. A point estimate is ``belief.mean``.
+    information between truth and hits; or by the objective. A point estimate is ``belief.mean``.
+
+    Attributes:
+        goals: what it can be trained for, see `Experiment`.
     """
+
+    goals: tuple[str, ...] = ("truth", "objective")
 
     @abstractmethod
     def forward(self, events: Events, phi: DesignPoint) -> Distribution:

@@ -71,10 +71,20 @@ from mode_opt.objectives import (
     WeightedSum,
 )
 from mode_opt.objectives.statistics import Templates, Variation
-from mode_opt.reconstruction import CellNetwork, PriorBelief, Reconstruction, SetNetwork, Verdict
+from mode_opt.reconstruction import (
+    CellNetwork,
+    Classifier,
+    Critic,
+    PriorBelief,
+    Reconstruction,
+    SetNetwork,
+    SummaryNetwork,
+    Verdict,
+)
 from mode_opt.search import (
     BayesianOptimisation,
     CovarianceAdaptation,
+    HypervolumeSearch,
     RandomSearch,
     StartPoint,
     TrustRegionBayesianOptimisation,
@@ -254,8 +264,11 @@ def primary_cases() -> dict[type, PrimarySource]:
 def reconstruction_cases() -> dict[type, Callable[[Events, DesignPoint], Reconstruction]]:
     return {
         CellNetwork: CellNetwork.fitting,
+        Classifier: Classifier.fitting,
+        Critic: Critic.fitting,
         PriorBelief: PriorBelief.fitting,
         SetNetwork: SetNetwork.fitting,
+        SummaryNetwork: SummaryNetwork.fitting,
         Verdict: Verdict.fitting,
     }
 
@@ -347,6 +360,7 @@ def search_cases() -> dict[type, Callable[[], DesignSearch]]:
     return {
         BayesianOptimisation: lambda: BayesianOptimisation(events=10, initial=3),
         TrustRegionBayesianOptimisation: lambda: TrustRegionBayesianOptimisation(events=10, initial=3, candidates=2),
+        HypervolumeSearch: lambda: HypervolumeSearch(events=10, initial=3),
         RandomSearch: lambda: RandomSearch(events=10),
         CovarianceAdaptation: lambda: CovarianceAdaptation(events=5),
         StartPoint: lambda: StartPoint(RandomSearch(events=10), FiniteDifferences(), steps=4, events=20),

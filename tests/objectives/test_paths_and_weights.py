@@ -16,10 +16,12 @@ from mode_opt.objectives import (
     Miscalibration,
     MuonShield,
     Nominal,
+    PosteriorBound,
     Rate,
     Resolution,
     Robust,
     Spectrum,
+    WeightedSum,
 )
 from mode_opt.objectives.resolution import WIDTHS
 from mode_opt.reconstruction import normal
@@ -59,6 +61,8 @@ def derivative(objective, seed: int, scored: bool) -> float:
 
 OBJECTIVES = {
     **{f"resolution {w}": Resolution(relative=False, width=w, bins=[1.0, 1.25, 1.5]) for w in WIDTHS},
+    "surprise": PosteriorBound(),
+    "sum": WeightedSum({"rate": SOFT, "surprise": PosteriorBound()}, {"rate": 2.0, "surprise": -1.0}),
     "rate": SOFT,
     "deposit": Rate([Interval(0, 0.0, None, 0.5)], value=0),
     "muons": MuonShield(
