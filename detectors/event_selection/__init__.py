@@ -1,7 +1,20 @@
 """Photons against electrons: hard cuts on shower observables, optimised for the significance of the photons."""
 
-from .detector import event_selection, read_events
+from .detector import event_selection
+from .features import Calibration, read_events
+from .likelihood import Accepted, ScoreBins
 from .observables import Observable, observable
 from .selection import Cut, HardSelection, NoisySelection
 
-__all__ = ["Cut", "HardSelection", "NoisySelection", "Observable", "event_selection", "observable", "read_events"]
+__all__ = [
+    "Accepted",
+    "Calibration",
+    "Cut",
+    "HardSelection",
+    "NoisySelection",
+    "Observable",
+    "ScoreBins",
+    "event_selection",
+    "observable",
+    "read_events",
+]

@@ -1,60 +1,77 @@
 """The selection as a `Detector`."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mode_opt.design import Design
-from mode_opt.errors import ConfigurationError, DataError
-from mode_opt.events import Events
+from mode_opt.errors import ConfigurationError
 from mode_opt.experiment import Detector
 from mode_opt.experiment.configuration import detector_settings
-from mode_opt.objectives import Significance
-from mode_opt.reconstruction import Verdict
+from mode_opt.experiment.detector import ReconstructionFactory
+from mode_opt.reconstruction import Classifier, Verdict
 from mode_opt.simulation import Recorded
 
-from .observables import BRANCH, Observable, observable
+from .features import DATA, LAYERS, names_of, read_events
+from .likelihood import objective_of
+from .observables import Observable, observable
 from .selection import Cut, HardSelection, NoisySelection
 
 CONFIGURATION = Path(__file__).parent / "conf" / "detector" / "event_selection.yaml"
 
-DATA = Path(__file__).parent / "data" / "em_showers_egamma.root"
-
-LAYERS = 50
-PHOTON = 22
-"""Particle number of the signal; everything else is background."""
+INPUTS = ("shares", "observables")
+"""What a network can look at."""
 
 
 def event_selection(**changes: Any) -> Detector:
     """Cuts on observables of recorded showers; signal are photons, background are electrons.
 
     Primaries are recorded showers of one half of the data: truth ``is_photon`` (0 or 1), one hit whose features are
-    the observables. The simulator ``noisy`` selects with noise on the cuts, ``hard`` without.
+    the observables, shares of the energy in groups of layers, and both under uncertainties. The simulator ``noisy``
+    selects with noise on the cuts, ``hard`` without. With a ``network`` the selected events are histogrammed in its
+    output.
 
     Args:
         changes: entries of ``conf/detector/event_selection.yaml`` that differ (mappings are merged; an entry of
             ``cuts`` or of the thresholds that is null is left out).
 
     Raises:
-        ConfigurationError: for an entry that does not exist, an unknown observable, or a cut without its threshold.
+        ConfigurationError: for an entry that does not exist, an unknown observable, a cut without its threshold, or a
+            network without inputs.
     """
     settings = configured(**changes)
     observables, cuts = cuts_of(settings)
-    photons = read_events(observables, settings["sample"])
-    names = tuple(cuts)
+    names = names_of(observables, settings["groups"])
+    own = (len(names) - 5) // 3
+    uncertainties = settings["tilt"], settings["spectral_index"]
+    showers = read_events(observables, settings["sample"], settings["groups"], *uncertainties)
     return Detector(
         name=settings["name"],
         design=Design(**settings["design"]),
-        simulators={"noisy": NoisySelection(cuts), "hard": HardSelection(cuts)},
-        primaries=Recorded(photons, ["is_photon"], [""]),
-        reconstruction=Verdict.fitting,
-        objective=Significance(settings["signal"], settings["background"], settings["uncertainty"]),
-        hit_names=(*names, "selected"),
+        simulators={"noisy": NoisySelection(cuts, (own, 2 * own)), "hard": HardSelection(cuts, (own, 2 * own))},
+        primaries=Recorded(showers, ["is_photon"], [""]),
+        reconstruction=_reconstruction(settings, len(cuts), own),
+        objective=objective_of(settings),
+        hit_names=names,
         description=settings["description"],
         files=[DATA],
+        reconstruction_goal=settings["reconstruction_goal"],
     )
+
+
+def _reconstruction(settings: Mapping[str, Any], cuts: int, own: int) -> ReconstructionFactory:
+    """A network over what it is to look at, or the purities of a selection without one."""
+    if settings["network"] is None:
+        return Verdict.fitting
+    options = dict(settings["network"])
+    inputs = options.pop("inputs", INPUTS[0])
+    if inputs not in INPUTS:
+        raise ConfigurationError("detector.network.inputs", inputs, " or ".join(INPUTS))
+    features = list(range(cuts, own) if inputs == "shares" else range(cuts))
+    if not features:
+        raise ConfigurationError("detector.groups", settings["groups"], f"a divisor of {LAYERS}, for network.inputs")
+    return partial(Classifier.fitting, features=features, **options)
 
 
 def configured(**changes: Any) -> dict[str, Any]:
@@ -87,36 +104,3 @@ def cuts_of(settings: Mapping[str, Any]) -> tuple[dict[str, Observable], dict[st
         cuts[name] = Cut(options.pop("keep", "above"), noise if isinstance(noise, str) else noise * settings["noise"])
         observables[name] = observable(options.pop("observable", name), f"detector.cuts.{name}", **options)
     return observables, cuts
-
-
-def read_events(observables: Mapping[str, Observable], sample: str = "all") -> Events:
-    """Recorded showers: truth ``is_photon``, one hit whose features are the observables.
-
-    A shower without energy in any gap keeps its place with an unreal hit, so that no cut selects it. The halves are
-    the first and the last 8000 entries of the file, whose order is random; both hold showers of the same energies.
-
-    Args:
-        observables: by name, in the order of the features.
-        sample: ``training``, ``held_out`` or ``all``.
-
-    Raises:
-        ConfigurationError: for another sample.
-        DataError: if the file or a branch is missing or broken, or the showers have not 50 layers.
-    """
-    from mode_opt.data import Ragged, RootReader
-
-    reader = RootReader(DATA, ["pdg_id", BRANCH], tree="showers")
-    training, held_out = reader.split(test=0.5)
-    readers = {"training": training, "held_out": held_out, "all": reader}
-    if sample not in readers:
-        raise ConfigurationError("detector.sample", sample, f"one of {', '.join(readers)}")
-    columns = readers[sample].read()
-    deposits, number = columns[BRANCH], columns["pdg_id"]
-    if isinstance(deposits, Ragged) or isinstance(number, Ragged) or deposits.shape[1:] != (LAYERS,):
-        raise DataError(f"{DATA}: {BRANCH} is jagged or has other than {LAYERS} layers")
-    deposits = deposits.double()
-    seen = deposits.sum(1, keepdim=True) > 0
-    values = torch.stack([compute(deposits) for compute in observables.values()], 1)
-    hits = torch.where(seen, values, torch.zeros_like(values)).to(torch.get_default_dtype())
-    truth = torch.eq(number, PHOTON).to(hits.dtype)
-    return Events.of(truth.reshape(1, -1, 1), hits[None, :, None, :], seen.reshape(1, -1, 1))

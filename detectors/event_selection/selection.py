@@ -44,17 +44,17 @@ class Cut:
         return 1.0 if self.keep == "above" else -1.0
 
 
-def _margins(cuts: Mapping[str, Cut], phi: DesignPoint, events: Events) -> Tensor:
-    """``b x n x cuts``: how far each observable is on the side that is kept."""
+def _margins(cuts: Mapping[str, Cut], phi: DesignPoint, events: Events, first: int = 0) -> Tensor:
+    """``b x n x cuts``: how far each observable, from feature ``first`` on, is on the side that is kept."""
     thresholds = torch.cat([phi[name] for name in cuts], 1).to(events.hits.dtype)
     signs = thresholds.new_tensor([cut.sign for cut in cuts.values()])
-    return signs * (events.hits[:, :, 0, : len(cuts)] - thresholds.unsqueeze(1))
+    return signs * (events.hits[:, :, 0, first : first + len(cuts)] - thresholds.unsqueeze(1))
 
 
-def _decided(events: Events, selected: Tensor) -> Events:
-    """The events with the decision as last feature of each real hit; an event without a first hit is rejected."""
-    decision = torch.where(events.mask, (selected * events.mask[:, :, 0]).unsqueeze(-1), 0.0)
-    return replace(events, hits=torch.cat([events.hits, decision.unsqueeze(-1).to(events.hits.dtype)], -1))
+def _decided(events: Events, *decisions: Tensor) -> Events:
+    """The events with decisions as last features of each real hit; an event without a first hit is rejected."""
+    features = [torch.where(events.mask, (one * events.mask[:, :, 0]).unsqueeze(-1), 0.0) for one in decisions]
+    return replace(events, hits=torch.cat([events.hits, torch.stack(features, -1).to(events.hits.dtype)], -1))
 
 
 @final
@@ -63,7 +63,7 @@ class NoisySelection(Program):
 
     With thresholds t, observables x and noise σ of the cuts, ``±`` for a cut that keeps what is above or below::
 
-        q ~ Bernoulli(Π_c Phi(± (x_c − t_c) / σ_c))
+        q ~ Bernoulli(p(x)),     p(x) = Π_c Phi(± (x_c − t_c) / σ_c)
 
     One coin decides for all cuts, which is distributed as the product of one coin for each, and whose score has the
     smaller variance. The expectation of q over the noise is a soft cut: what the relaxed choice returns. As σ → 0
@@ -73,19 +73,31 @@ class NoisySelection(Program):
     further, last feature; their weights and masks stay. Rejected events are not removed, because the choice to reject
     them has a probability, too.
 
+    Where the observables are also given as an uncertainty varies them, x', the decision on those precedes q as the
+    feature ``q p(x')/p(x)``, whose expectation is ``p(x')``: no second coin.
+
     Args:
         cuts: by name of the design parameter that is the threshold, in the order of the observables.
+        varied: indices of the features with which varied observables begin.
     """
 
-    def __init__(self, cuts: Mapping[str, Cut]) -> None:
+    def __init__(self, cuts: Mapping[str, Cut], varied: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.cuts = dict(cuts)
+        self.cuts, self.varied = dict(cuts), varied
 
     def run(self, phi: DesignPoint, primaries: Events, choices: Choices) -> Events:
-        margins = _margins(self.cuts, phi, primaries)
+        probability = self._passing(phi, primaries, 0)
+        selected = choices.bernoulli(probability)
+        # What is so unlikely that it underflows has not been drawn: there 0 is divided by what is not 0.
+        safe = probability.clamp_min(torch.finfo(probability.dtype).tiny)
+        others = [selected * self._passing(phi, primaries, first) / safe for first in self.varied]
+        return _decided(primaries, *others, selected)
+
+    def _passing(self, phi: DesignPoint, primaries: Events, first: int) -> Tensor:
+        """p of the observables from that feature on, ``b x n``."""
+        margins = _margins(self.cuts, phi, primaries, first)
         noise = [self._noise(cut, phi, margins) for cut in self.cuts.values()]
-        passing = torch.special.ndtr(margins / torch.cat(noise, 1).unsqueeze(1)).prod(-1)
-        return _decided(primaries, choices.bernoulli(passing))
+        return torch.special.ndtr(margins / torch.cat(noise, 1).unsqueeze(1)).prod(-1)
 
     @staticmethod
     def _noise(cut: Cut, phi: DesignPoint, like: Tensor) -> Tensor:
@@ -100,13 +112,14 @@ class HardSelection(BlackBoxSimulator):
 
     Args:
         cuts: as for `NoisySelection`.
+        varied: as for `NoisySelection`.
     """
 
-    def __init__(self, cuts: Mapping[str, Cut]) -> None:
+    def __init__(self, cuts: Mapping[str, Cut], varied: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.cuts = dict(cuts)
+        self.cuts, self.varied = dict(cuts), varied
 
     def simulate(self, phi: DesignPoint, primaries: Events, generator: torch.Generator | None) -> Events:
         events = primaries.expand(phi.designs)
-        passed = (_margins(self.cuts, phi, events) > 0).all(-1)
-        return _decided(events, passed.to(events.hits.dtype))
+        passed = [(_margins(self.cuts, phi, events, first) > 0).all(-1) for first in (*self.varied, 0)]
+        return _decided(events, *(one.to(events.hits.dtype) for one in passed))

@@ -7,7 +7,8 @@ from typing import Any, final
 
 from mode_opt.errors import ConfigurationError
 
-from .detector import LAYERS, configured, cuts_of
+from .detector import configured, cuts_of
+from .features import LAYERS
 from .observables import moment_aliases
 
 

@@ -54,7 +54,8 @@ def objective_of(configuration: DictConfig, detector: Detector) -> Objective:
     if not node:
         return detector.objective
     tree = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    objective = built(_with_own(tree, detector.objective))
+    objective = _with_own(tree, detector.objective)
+    objective = objective if isinstance(objective, Objective) else built(objective)
     if not isinstance(objective, Objective):
         raise ConfigurationError("objective", type(objective).__name__, "an objective")
     return objective

@@ -6,6 +6,7 @@ from mode_opt.data.columns import Columns
 from mode_opt.data.parquet import ParquetWriter
 from mode_opt.data.ragged import Column, Ragged
 from mode_opt.data.reader import Branch, RootReader
+from mode_opt.data.table_writing import write_table
 from mode_opt.data.writing import EventWriter, read_metadata, write_events
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "RootReader",
     "read_metadata",
     "write_events",
+    "write_table",
 ]

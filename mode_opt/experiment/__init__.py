@@ -9,7 +9,16 @@ from mode_opt.experiment.finding import Finding
 from mode_opt.experiment.guard import GradientCheck
 from mode_opt.experiment.loop import Outcome, optimise
 from mode_opt.experiment.reference import Problem, Reference
-from mode_opt.experiment.tolerance import DirectionTolerance, ParameterTolerance, Tolerances, tolerances
+from mode_opt.experiment.tolerance import (
+    DirectionTolerance,
+    LimitTolerance,
+    ParameterTolerance,
+    ToleranceEffort,
+    Tolerances,
+    tolerances,
+    trained_around,
+)
+from mode_opt.experiment.tuning import Tuning, tune
 from mode_opt.experiment.verification import Comparison, Verification, VerificationEffort, trained_at, verify
 from mode_opt.objectives.uncertainty import Estimate, Replicas, jackknife
 
@@ -28,6 +37,7 @@ __all__ = [
     "Finding",
     "Goal",
     "GradientCheck",
+    "LimitTolerance",
     "Optimisers",
     "Outcome",
     "ParameterTolerance",
@@ -37,7 +47,9 @@ __all__ = [
     "Reference",
     "Replicas",
     "Shape",
+    "ToleranceEffort",
     "Tolerances",
+    "Tuning",
     "Verification",
     "VerificationEffort",
     "backward",
@@ -45,6 +57,8 @@ __all__ = [
     "jackknife",
     "optimise",
     "tolerances",
+    "trained_around",
     "trained_at",
+    "tune",
     "verify",
 ]

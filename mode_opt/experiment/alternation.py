@@ -171,8 +171,9 @@ class Alternation(nn.Module):
         return Record(index + 1, estimate, self._columns(estimate, lesson, further), notes)
 
     def _update_limits(self, index: int) -> tuple[dict[str, float], tuple[str, ...]]:
-        design = self.experiment.design
-        phi = design.buildable() if self._decided else design().detach()
+        # A search stands where it will evaluate next, which need not be near an optimum.
+        phi = self.experiment.design().detach() if self._search is None else self.design
+        phi = self.experiment.design.buildable(phi) if self._decided else phi
         return limits.updated(
             self.experiment, phi, self.effort.events, self.reconstruction, self._stream("limits", index)
         )

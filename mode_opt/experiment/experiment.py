@@ -14,7 +14,7 @@ from mode_opt.events import Events
 from mode_opt.experiment.detector import Detector, Goal, Progress, ReconstructionFactory
 from mode_opt.gradients import Automatic, DesignSearch, GradientEstimator, Pipeline, Score
 from mode_opt.gradients.search import no_penalty
-from mode_opt.objectives import Composite, Objective, weighted_mean
+from mode_opt.objectives import Composite, Constrained, Objective, weighted_mean
 from mode_opt.reconstruction import Reconstruction
 from mode_opt.simulation import Counted, PrimarySource, Promise, Simulator, stream
 from mode_opt.simulation.guard import silent_sampling_refused
@@ -33,6 +33,14 @@ def refuse_lost_derivatives(simulator: Simulator, design: Design, primaries: Pri
         generator = stream(design.psi.device, 0, "guard")
         with torch.enable_grad(), silent_sampling_refused():
             simulator(design(), primaries.sample(2, generator), generator)
+
+
+def recombined(objective: Objective) -> Callable[[Tensor], Tensor] | None:
+    """Values of its parts, ``m x k``, to ``m`` values of an objective with limits, by its present multipliers."""
+    if not isinstance(objective, Constrained):
+        return None
+    places = {id(part): place for place, part in enumerate(objective.parts.values())}
+    return lambda goals: objective.combined(lambda part: goals[:, places[id(part)]]).detach()
 
 
 Observer = Callable[[Events, Distribution, DesignPoint], None]
@@ -189,7 +197,8 @@ class Experiment(nn.Module):
         score, additive = self.score(reconstruction), self.objective.additive
         goals = tuple(self.objective.parts)
         scores = self.scores(reconstruction) if goals else None
-        return Pipeline(self.simulator, self.design, self.primaries, score, additive, penalty, goals, scores)
+        combined = recombined(self.objective)
+        return Pipeline(self.simulator, self.design, self.primaries, score, additive, penalty, goals, scores, combined)
 
     def lesson(self, events: Events, phi: DesignPoint, reconstruction: nn.Module | None = None) -> Tensor:
         """What trains the reconstruction, averaged over designs.

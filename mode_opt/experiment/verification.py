@@ -229,14 +229,26 @@ def _train(
     effort: VerificationEffort,
     labels: tuple[int, int],
 ) -> Iterable[int]:
-    if not _trainable(reconstruction):
-        return
+    if _trainable(reconstruction):
+        batch = _batches(experiment, phi, effort, labels)
+        yield from descended(experiment, reconstruction, effort, lambda step: (batch(step), phi))
+
+
+def descended(
+    experiment: Experiment,
+    reconstruction: torch.nn.Module,
+    effort: VerificationEffort,
+    batch: Callable[[int], tuple[Events, DesignPoint]],
+) -> Iterable[int]:
+    """Train a reconstruction on a batch of events and their designs for each step; yields the steps.
+
+    Raises:
+        NonFiniteError: if the training diverges.
+    """
     optimiser = torch.optim.Adam(reconstruction.parameters(), lr=effort.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(effort.steps, 1))
-    batch = _batches(experiment, phi, effort, labels)
     for step in range(effort.steps):
-        events = batch(step)
-        loss = experiment.lesson(events, phi, reconstruction)
+        loss = experiment.lesson(*batch(step), reconstruction)
         if not bool(torch.isfinite(loss)):
             raise NonFiniteError(f"the reconstruction loss is {float(loss.detach())} at verification step {step}")
         optimiser.zero_grad()

@@ -31,6 +31,11 @@ class Pipeline:
         score: events and designs to ``b`` objective values, with derivatives.
         additive: whether the objective is a mean over events (`Objective.additive`), so that one event has a value.
         penalty: ``b`` values for ``b`` designs, of nonlinear constraints, added to the objective.
+        goals: names of the ``k`` objectives that this one is made of (`Objective.parts`); empty if it is simple.
+        scores: events and designs to the values of the objective and of its goals, ``b x (1 + k)``, from one
+            reconstruction of the events; None if there are no goals.
+        combined: values of the goals, ``m x k``, to those of the objective as it counts now, ``m``; None if it is the
+            same function all the time.
     """
 
     simulator: Simulator
@@ -39,6 +44,9 @@ class Pipeline:
     score: Score
     additive: bool = False
     penalty: Callable[[DesignPoint], Tensor] = no_penalty
+    goals: tuple[str, ...] = ()
+    scores: Score | None = None
+    combined: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,14 @@ from mode_opt.objectives.resolution import Resolution
 from mode_opt.objectives.robustness import Robust, conditional_value_at_risk
 from mode_opt.objectives.scenarios import DeadCells, Miscalibration, MistakenDesign, Noise, Nominal, Scenario, Spectrum
 from mode_opt.objectives.significance import Significance, discovery_significance
-from mode_opt.objectives.transport import Separation, Sinkhorn, sinkhorn_divergence, sorted_transport
+from mode_opt.objectives.transport import (
+    Separation,
+    Sinkhorn,
+    resampled,
+    sinkhorn_divergence,
+    sorted_transport,
+    toy_recorded,
+)
 from mode_opt.objectives.uncertainty import Estimate, Replicas, jackknife, jackknife_of
 from mode_opt.objectives.weights import weighted_mean, weighted_quantile
 
@@ -80,10 +87,12 @@ __all__ = [
     "nested_gain",
     "nguyen_wainwright_jordan",
     "prior_contrastive_gain",
+    "resampled",
     "signal_efficiency",
     "sinkhorn_divergence",
     "smooth_area",
     "sorted_transport",
+    "toy_recorded",
     "volume_fraction",
     "weighted_mean",
     "weighted_quantile",

@@ -1,5 +1,6 @@
 """Several goals of one design: limits that must hold, and goals in their order of importance."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import final
 
@@ -32,8 +33,9 @@ class Constrained(Composite):
     Args:
         objective: J.
         limited: :math:`C_k` by name.
-        limits: :math:`L_k` by name, in units of each.
-        scales: :math:`s_k` by name; None: ``|L_k|``, or 1 where that is 0.
+        limits: :math:`L_k` by name, in units of each; infinite where there is none, and the objective is only measured
+            (`parts`).
+        scales: :math:`s_k` by name; None: ``|L_k|``, or 1 where that is 0 or infinite.
         rho: ρ, in units of J.
         multipliers: first :math:`\lambda_k` by name, in units of J; None: 0.
 
@@ -62,7 +64,8 @@ class Constrained(Composite):
         if "objective" in limited:
             expected = "other names than objective, that of what is minimised"
             raise ConfigurationError("objective.limited", names, expected)
-        sizes = {name: abs(limits[name]) or 1.0 for name in names} if scales is None else scales
+        sizes = {n: abs(limits[n]) if math.isfinite(limits[n]) and limits[n] else 1.0 for n in names}
+        sizes = sizes if scales is None else dict(scales)
         first = dict.fromkeys(names, 0.0) if multipliers is None else multipliers
         _same_names("objective.scales", names, sizes)
         _same_names("objective.multipliers", names, first)

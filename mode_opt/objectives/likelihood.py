@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError, NonFiniteError
 from mode_opt.events import Events
-from mode_opt.objectives.base import Objective
+from mode_opt.objectives.base import Objective, Reconstruct
 from mode_opt.objectives.statistics.inference import (
     asimov_statistic,
     discovery,
@@ -25,8 +25,9 @@ from mode_opt.objectives.statistics.templates import Templates
 class LikelihoodObjective(Objective):
     """A figure of the profile likelihood of histograms of the events, computed in double precision.
 
-    Derivatives come through the observable (soft bins), the weights and the selection. The fits inside are exact and
-    so are their derivatives. The histograms are filled on the device of the events, the small likelihood on the CPU.
+    Derivatives come through the observable (soft bins), the weights and the selection, and through the reconstruction
+    of events that a nuisance changes (scenarios of a `Variation`). The fits inside are exact and so are their
+    derivatives. The histograms are filled on the device of the events, the small likelihood on the CPU.
 
     Args:
         templates: how the expected counts and their uncertainties follow from the events.
@@ -37,7 +38,12 @@ class LikelihoodObjective(Objective):
         self.templates = Templates() if templates is None else templates
 
     def forward(self, events: Events, belief: Distribution, phi: DesignPoint) -> Tensor:
-        model = self.templates(events, belief)
+        return self.judged(events, belief, phi)
+
+    def judged(
+        self, events: Events, belief: Distribution, phi: DesignPoint, reconstruct: Reconstruct | None = None
+    ) -> Tensor:
+        model = self.templates(events, belief, phi, reconstruct)
         value = self.figure(model)
         if not bool(value.isfinite().all()):
             raise NonFiniteError(f"{type(self).__name__} is not finite: is there signal, and background, in any bin?")

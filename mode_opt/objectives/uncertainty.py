@@ -78,7 +78,7 @@ def jackknife(
         def once(changed: Events, taken: DesignPoint) -> Distribution:
             # The groups are copies of one design that differ in weights, of which no belief knows.
             assert reconstruct is not None
-            return reconstruct(changed.design(0), taken.design(0)).expand(shape)
+            return reconstruct(changed.design(0), taken.design(0)).expand((designs.designs, changed.count))
 
         again = None if reconstruct is None else once
         return objective.judged(part, belief.expand(shape), designs, again)

@@ -1,8 +1,9 @@
 """A reconstruction network that tells classes apart."""
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, cast, final
 
+from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent
 
 from mode_opt.design import DesignPoint
@@ -21,8 +22,8 @@ class Classifier(Reconstruction):
 
     with the features x of all cells, standardised together, and the normalised design (`StandardInputs`). Trained for
     the truth its loss is the cross-entropy, at whose minimum z is the logarithm of the density ratio of the classes
-    plus that of their shares in the sample. Trained for the objective, z is whatever observable serves it. Untrained,
-    every probability is 1/2.
+    plus that of their shares in the sample. Trained for the objective, z is whatever observable serves it; the weights
+    begin at random, for if all events had the same z, no small change of it would tell the classes apart in any bin.
 
     Args:
         cells: ``h``, number of cells of an event.
@@ -58,6 +59,7 @@ class Classifier(Reconstruction):
             raise ConfigurationError("reconstruction.features", self.features, f"{inputs} indices, one for each input")
         self.inputs = StandardInputs(cells, parameters, self.features)
         self.network = multilayer(self.inputs.size, hidden, depth, targets)
+        nn.init.xavier_uniform_(cast(Tensor, self.network[-1].weight))
 
     @classmethod
     def fitting(

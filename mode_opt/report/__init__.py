@@ -10,7 +10,8 @@ from mode_opt.report.promise_figure import figure_promises
 from mode_opt.report.resolution_figures import figure_bias, figure_resolution
 from mode_opt.report.run_directory import RunDirectory
 from mode_opt.report.surrogate_figure import figure_surrogate
-from mode_opt.report.write import write_report
+from mode_opt.report.tolerance_figure import figure_tolerance
+from mode_opt.report.write import write_figure, write_report
 
 __all__ = [
     "RunDirectory",
@@ -25,5 +26,7 @@ __all__ = [
     "figure_promises",
     "figure_resolution",
     "figure_surrogate",
+    "figure_tolerance",
+    "write_figure",
     "write_report",
 ]

@@ -31,6 +31,7 @@ from mode_opt.report.resolution_figures import (
 from mode_opt.report.run_directory import RunDirectory
 from mode_opt.report.surrogate_figure import figure_surrogate, numbers_surrogate
 from mode_opt.report.table import Table
+from mode_opt.report.tolerance_figure import figure_tolerance, numbers_tolerance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,6 +170,27 @@ def _promises(run: RunDirectory, numbers: Table, figure: Figure) -> str:
     )
 
 
+def _tolerance(run: RunDirectory, numbers: Table, figure: Figure) -> str:
+    hidden = (
+        0
+        if run.tolerance is None
+        else len(run.tolerance.parameters)
+        - len({n for k, n in zip(numbers.words("kind"), numbers.words("name"), strict=True) if k == "parameter"})
+    )
+    return (
+        "Change of the objective around the final design along each parameter, and along directions of the design "
+        "space in units of half the allowed ranges: quadratic model with its standard error. Dashed: the loss that is "
+        "allowed; dotted: the deviations that it allows; hatched: beyond a bound or constraint."
+        + (
+            " Points: simulated designs that differ in this parameter alone, with errors against the mean of all; what "
+            "the others differ in is corrected for with the model."
+            if "measured" in numbers.unique("series")
+            else ""
+        )
+        + (f" {hidden} parameters that matter less are not shown." if hidden else "")
+    )
+
+
 def _diagnostics(run: RunDirectory, numbers: Table, figure: Figure) -> str:
     return "How the optimisation ran: recorded at each design step, not smoothed."
 
@@ -190,5 +212,6 @@ CATALOGUE = (
     Plot("constraints", "Constraints", numbers_constraints, figure_constraints, _constraints),
     Plot("surrogate", "Validation of the surrogate", numbers_surrogate, figure_surrogate, _surrogate),
     Plot("promises", "Promises of the local model", numbers_promises, figure_promises, _promises),
+    Plot("tolerance", "Tolerances of the final design", numbers_tolerance, figure_tolerance, _tolerance),
     Plot("diagnostics", "Diagnostics", numbers_diagnostics, figure_diagnostics, _diagnostics),
 )

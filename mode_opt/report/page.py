@@ -11,6 +11,7 @@ from mode_opt.report.configuration import redact
 from mode_opt.report.result import Estimate, ParameterResult, Result, Value
 from mode_opt.report.run_directory import RunDirectory
 from mode_opt.report.template import PAGE, STYLE
+from mode_opt.report.tolerance_tables import tolerance_tables
 
 COMMAND_KEYS = ("command_line", "command", "argv")
 
@@ -49,6 +50,7 @@ def render(run: RunDirectory, figures: Sequence[Illustration], absent: Sequence[
         objective_note=_objective_note(result),
         design=[_parameter(name, entry) for name, entry in result.design.items()],
         constraints=_constraints(result),
+        tolerance=tolerance_tables(run),
         figures=figures,
         command=command_line(run),
         directory=shlex.quote(str(run.path)),

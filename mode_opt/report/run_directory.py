@@ -9,6 +9,7 @@ from mode_opt.report.configuration import read_configuration
 from mode_opt.report.drawing import read_drawing, read_surrogate
 from mode_opt.report.result import read_json, read_result
 from mode_opt.report.table import Table, read_table
+from mode_opt.report.tolerance import read_tolerance
 
 HISTORY = ("step", "objective", "simulator_calls")
 EVALUATION = ("design", "quantity", "unit", "low", "high", "mean", "resolution", "resolution_standard_error")
@@ -43,6 +44,7 @@ class RunDirectory:
         drawing: boxes of the detector.
         provenance: nested mapping.
         surrogate: validation of a surrogate.
+        tolerance: what ``mode-opt tolerance`` found.
         configuration: ``.hydra/config.yaml``.
 
     Raises:
@@ -57,9 +59,11 @@ class RunDirectory:
         self.result = read_result(self.path / "result.json")
         self.history = self._history()
         self.evaluation = self._evaluation()
-        drawing, surrogate, provenance = (self.path / f"{name}.json" for name in ("drawing", "surrogate", "provenance"))
+        names = ("drawing", "surrogate", "provenance", "tolerance")
+        drawing, surrogate, provenance, tolerance = (self.path / f"{name}.json" for name in names)
         self.drawing = read_drawing(drawing) if drawing.exists() else None
         self.surrogate = read_surrogate(surrogate) if surrogate.exists() else None
+        self.tolerance = read_tolerance(tolerance) if tolerance.exists() else None
         self.provenance = read_json(provenance) if provenance.exists() else None
         self.configuration = read_configuration(self.path / ".hydra")
 

@@ -92,6 +92,35 @@ PAGE = """<!DOCTYPE html>
 <td{% if row.satisfied == "no" %} class="bad"{% endif %}>{{ row.satisfied }}</td></tr>{% endfor %}
 </tbody></table></div>
 {% endif %}
+{% if tolerance %}
+<h2 id="tolerance-tables">How precisely it must be built</h2>
+{% if tolerance.warning %}<p class="warning" role="alert">{{ tolerance.warning }}</p>
+{% endif %}
+<div class="scroll"><table class="tolerances">
+<thead><tr><th>parameter</th><th class="n">value</th><th>unit</th><th>may be lower by</th><th>may be higher by</th>
+<th>rms if all deviate</th><th>held by</th></tr></thead>
+<tbody>{% for row in tolerance.parameters %}
+<tr><th scope="row"><code>{{ row.name }}</code></th><td class="n">{{ row.value }}</td><td>{{ row.unit }}</td>
+<td>{{ row.below }}</td><td>{{ row.above }}</td><td>{{ row.spread }}</td><td>{{ row.held }}</td></tr>{% endfor %}
+</tbody></table></div>
+<p class="small">For a loss of {{ tolerance.loss }} % of the objective. {{ tolerance.words }}</p>
+{% if tolerance.limits %}
+<div class="scroll"><table class="limits">
+<thead><tr><th>limit</th><th class="n">value</th><th>state</th><th>relaxing it buys</th><th>by 1 %</th></tr></thead>
+<tbody>{% for row in tolerance.limits %}
+<tr><th scope="row"><code>{{ row.words }}</code></th><td class="n">{{ row.value }}</td><td>{{ row.state }}</td>
+<td>{{ row.gain }}</td><td>{{ row.percent }}</td></tr>{% endfor %}
+</tbody></table></div>
+{% endif %}
+{% if tolerance.directions %}
+<div class="scroll"><table class="directions">
+<thead><tr><th>direction</th><th>in half ranges</th><th>curvature</th><th>against it</th><th>along it</th></tr></thead>
+<tbody>{% for row in tolerance.directions %}
+<tr><th scope="row">{{ row.kind }}</th><td>{{ row.components }}</td><td>{{ row.curvature }}</td>
+<td>{{ row.below }}</td><td>{{ row.above }}</td></tr>{% endfor %}
+</tbody></table></div>
+{% endif %}
+{% endif %}
 {% for figure in figures %}
 <h2 id="{{ figure.name }}">{{ figure.title }}</h2>
 <figure><img alt="{{ figure.title }}: {{ figure.caption }}" src="data:image/png;base64,{{ figure.image }}">

@@ -49,6 +49,29 @@ def write_report(run_directory: Path) -> Path:
     return page
 
 
+def write_figure(run_directory: Path, name: str) -> Path | None:
+    """Draw one figure of the catalogue into ``figures/``.
+
+    Args:
+        run_directory: what ``mode-opt optimise`` left.
+        name: of the figure.
+
+    Returns:
+        Path of the PNG; None if the run has no data for it.
+
+    Raises:
+        DataError: a file is missing, truncated or corrupt.
+        ConfigurationError: there is no such figure.
+    """
+    plot = next((plot for plot in CATALOGUE if plot.name == name), None)
+    if plot is None:
+        raise ConfigurationError("figure", name, f"one of {', '.join(p.name for p in CATALOGUE)}")
+    run = RunDirectory(Path(run_directory))
+    folder = run.path / "figures"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{name}.png" if _illustrate(plot, run, folder) else None
+
+
 def _illustrate(plot: Plot, run: RunDirectory, folder: Path) -> Illustration | None:
     numbers, figure = plot.numbers(run), plot.draw(run)
     if numbers is None or figure is None:

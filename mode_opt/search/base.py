@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mode_opt.design import Design
 from mode_opt.errors import ConfigurationError, SimulationError
+from mode_opt.events import Events
 from mode_opt.gradients import Advance, DesignSearch, Pipeline
 from mode_opt.objectives import Estimate
 from mode_opt.search.box import Box
@@ -86,6 +87,9 @@ class AskTell(DesignSearch):
         """Where ψ is put, ``1 x d``: by default the first of the asked designs."""
         return self.pending[:1]
 
+    def keep(self, row: int, events: Events) -> None:
+        """See the events of design number ``row`` of ``pending``, ``1 x n``, before its value is told."""
+
     def own_columns(self) -> dict[str, float]:
         """Further columns of ``history.csv``."""
         return {}
@@ -127,7 +131,7 @@ class AskTell(DesignSearch):
 
     def _evaluated(self, pipeline: Pipeline, generator: torch.Generator) -> tuple[Evaluations, tuple[str, ...]]:
         seed = self.seed if self.common_primaries else None
-        fresh, reasons = evaluate(pipeline, self.pending, self.events_of(pipeline), generator, seed)
+        fresh, reasons = evaluate(pipeline, self.pending, self.events_of(pipeline), generator, seed, self.keep)
         self.told = self.told.with_further(fresh)
         return fresh, reasons
 
@@ -151,7 +155,11 @@ class AskTell(DesignSearch):
         """``m`` values with the present penalty; a failed design has the worst of them."""
         told = self.told if told is None else told
         phi = pipeline.design.point(told.psi.to(pipeline.design.psi))
-        values = told.values + pipeline.penalty(phi).detach().double().cpu()
+        values = told.values
+        if pipeline.combined is not None:  # the multipliers of its limits are others now
+            known = told.goals.isfinite().all(1)
+            values = torch.where(known, pipeline.combined(told.goals).double().cpu(), values)
+        values = values + pipeline.penalty(phi).detach().double().cpu()
         worst = values[values.isfinite()].max() if bool(values.isfinite().any()) else values.new_zeros(())
         return torch.where(values.isfinite(), values, worst)
 

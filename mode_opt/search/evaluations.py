@@ -1,6 +1,7 @@
 """Values of the objective at designs, as measured, and the record of them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 from mode_opt.design import DesignPoint
 from mode_opt.errors import NonFiniteError
 from mode_opt.events import Events
-from mode_opt.gradients import Pipeline
-from mode_opt.objectives import jackknife_of
+from mode_opt.gradients import Pipeline, Score
+from mode_opt.objectives import Replicas, jackknife_of
 from mode_opt.simulation import attempt, stream
 
 GROUPS = 10
@@ -28,26 +29,30 @@ class Evaluations:
         psi: ``m x d``.
         values: ``m``, the objective without penalty; NaN where the design failed.
         errors: ``m``, standard errors; NaN where one event tells none.
+        goals: ``m x k``, the objectives that it is made of (`Pipeline.goals`).
+        goal_errors: ``m x k``, their standard errors.
     """
 
     psi: Tensor
     values: Tensor
     errors: Tensor
+    goals: Tensor
+    goal_errors: Tensor
 
     @classmethod
     def none(cls, dimension: int) -> Self:
         """No designs of this many columns."""
         empty = torch.zeros(0, dtype=torch.float64)
-        return cls(empty.reshape(0, dimension), empty, empty)
+        return cls(empty.reshape(0, dimension), empty, empty, empty.reshape(0, 0), empty.reshape(0, 0))
 
     @classmethod
     def of(cls, state: dict[str, Tensor]) -> Self:
-        """From what `state` returned."""
-        return cls(state["psi"], state["values"], state["errors"])
+        """From what `state` returned; that of a version without goals has none."""
+        return cls(**{"goals": state["psi"][:, :0], "goal_errors": state["psi"][:, :0], **state})
 
     def state(self) -> dict[str, Tensor]:
         """Tensors to be saved."""
-        return {"psi": self.psi, "values": self.values, "errors": self.errors}
+        return dict(vars(self))
 
     @property
     def count(self) -> int:
@@ -66,12 +71,20 @@ class Evaluations:
 
     def with_further(self, other: "Evaluations") -> "Evaluations":
         """These, then the other ones."""
-        pairs = zip(self.state().items(), other.state().values(), strict=True)
+        width = max(self.goals.shape[1], other.goals.shape[1])
+        pairs = zip(self._widened(width).state().items(), other._widened(width).state().values(), strict=True)
         return Evaluations(**{name: torch.cat([ours, theirs]) for (name, ours), theirs in pairs})
+
+    def _widened(self, goals: int) -> "Evaluations":
+        """With unknown values of goals of which nothing is recorded."""
+        if self.goals.shape[1] == goals:
+            return self
+        unknown = self.values.new_full((self.count, goals), torch.nan)
+        return replace(self, goals=unknown, goal_errors=unknown)
 
     def since(self, first: int) -> "Evaluations":
         """Those from number ``first`` on."""
-        return Evaluations(self.psi[first:], self.values[first:], self.errors[first:])
+        return Evaluations(**{name: tensor[first:] for name, tensor in self.state().items()})
 
     def variances(self, events: int) -> Tensor | None:
         r"""Variances of the values, ``m``; None where an evaluation of one event tells none.
@@ -83,21 +96,38 @@ class Evaluations:
         Args:
             events: of each evaluation; ``ν = n − 1``, at most that of the jackknife.
         """
-        known = self.errors.isfinite()
-        if not bool(known.any()):
-            return None
-        mean = self.errors[known].square().mean()
-        freedom = float(events - 1)
-        shrunk = (freedom * self.errors.square() + 10 * mean) / (freedom + 10)
-        # A simulator without noise has zeros here, with which the covariance of the process would be singular.
-        scale = self.values[self.succeeded].var(correction=0)
-        return torch.where(known, shrunk, mean).clamp_min(1e-8 * float(scale) + 1e-30)
+        return _variances(self.values, self.errors, events)
+
+    def goal_variances(self, goal: int, events: int) -> Tensor | None:
+        """The same of one of the goals."""
+        return _variances(self.goals[:, goal], self.goal_errors[:, goal], events)
+
+
+def _variances(values: Tensor, errors: Tensor, events: int) -> Tensor | None:
+    known = errors.isfinite()
+    if not bool(known.any()):
+        return None
+    mean = errors[known].square().mean()
+    freedom = float(events - 1)
+    shrunk = (freedom * errors.square() + 10 * mean) / (freedom + 10)
+    # A simulator without noise has zeros here, with which the covariance of the process would be singular.
+    scale = values[values.isfinite()].var(correction=0)
+    return torch.where(known, shrunk, mean).clamp_min(1e-8 * float(scale) + 1e-30)
+
+
+Keep = Callable[[int, Events], None]
+"""Told the row of a design that came back, and its events."""
 
 
 def evaluate(
-    pipeline: Pipeline, psi: Tensor, events: int, generator: torch.Generator, primaries_seed: int | None = None
+    pipeline: Pipeline,
+    psi: Tensor,
+    events: int,
+    generator: torch.Generator,
+    primaries_seed: int | None = None,
+    keep: Keep | None = None,
 ) -> tuple[Evaluations, tuple[str, ...]]:
-    """Simulate ``q`` designs and measure the objective of each.
+    """Simulate ``q`` designs and measure the objective of each, and the goals that it is made of.
 
     Args:
         pipeline: of the experiment.
@@ -105,6 +135,7 @@ def evaluate(
         events: ``n``, of each design.
         generator: of simulator and primaries.
         primaries_seed: each design has the same primaries, drawn from this seed; None: each design its own.
+        keep: called with the events of each design whose objective has a value.
 
     Returns:
         The values, and the ways in which designs failed.
@@ -114,20 +145,24 @@ def evaluate(
     tried = attempt(
         pipeline.simulator, phi, _primaries(pipeline, len(psi), events, generator, primaries_seed), generator
     )
-    values = torch.full((len(psi),), torch.nan, dtype=torch.float64)
+    values = torch.full((len(psi), 1 + len(pipeline.goals)), torch.nan, dtype=torch.float64)
     errors, reasons = values.clone(), dict.fromkeys(tried.reasons)
     for index, row in enumerate(tried.succeeded.nonzero()[:, 0].tolist()):
         assert tried.events is not None
+        seen = tried.events.design(index)
         try:
-            value, error = _measured(pipeline, tried.events.design(index), phi.design(row))
+            value, error = measured(pipeline, seen, phi.design(row))
         except NO_VALUE as failure:
             reasons[f"{type(failure).__name__}: {failure}"[:160]] = None
             continue
-        if torch.isfinite(torch.tensor(value)):
-            values[row], errors[row] = value, error
-        else:
+        if not bool(value[0].isfinite()):
             reasons["an objective that is NaN or infinite"] = None
-    return Evaluations(psi.detach().double().cpu(), values, errors), tuple(reasons)
+            continue
+        values[row], errors[row] = value, error
+        if keep is not None:
+            keep(row, seen)
+    at = psi.detach().double().cpu()
+    return Evaluations(at, values[:, 0], errors[:, 0], values[:, 1:], errors[:, 1:]), tuple(reasons)
 
 
 def _primaries(pipeline: Pipeline, designs: int, events: int, generator: torch.Generator, seed: int | None) -> Events:
@@ -137,21 +172,29 @@ def _primaries(pipeline: Pipeline, designs: int, events: int, generator: torch.G
 
 
 @torch.no_grad()
-def _measured(pipeline: Pipeline, events: Events, phi: DesignPoint) -> tuple[float, float]:
-    """Value and standard error of one design."""
+def measured(pipeline: Pipeline, events: Events, phi: DesignPoint) -> tuple[Tensor, Tensor]:
+    """Values and standard errors of one design, ``1 + k`` each: the objective, and the goals that it is made of."""
+    scores = pipeline.scores or (lambda seen, designs: pipeline.score(seen, designs).unsqueeze(1))
     if not pipeline.additive:
-        estimate = jackknife_of(pipeline.score, events, phi, GROUPS).estimate()
-        return estimate.value, estimate.standard_error
+        return _jackknife(scores, events, phi, GROUPS)
     count = events.count
     alone = events._map(lambda tensor: tensor.transpose(0, 1))  # each event as a design of its own
     weight = events.weight[0].double()
-    whole = alone.reweighted(1 / torch.where(alone.weight == 0, 1.0, alone.weight)) if bool(weight.all()) else None
-    if whole is None:  # events without weight have no value alone
-        estimate = jackknife_of(pipeline.score, events, phi, min(count, GROUPS)).estimate()
-        return estimate.value, estimate.standard_error
-    parts = pipeline.score(whole, DesignPoint(phi.values.expand(count, -1), phi.layout)).double()
-    mean = (weight * parts).sum() / weight.sum()
+    if not bool(weight.all()):  # events without weight have no value alone
+        return _jackknife(scores, events, phi, min(count, GROUPS))
+    whole = alone.reweighted(1 / alone.weight)
+    parts = scores(whole, DesignPoint(phi.values.expand(count, -1), phi.layout)).double()
+    weights = weight.unsqueeze(1)
+    mean = (weights * parts).sum(0) / weight.sum()
     if count == 1:
-        return float(mean), float("nan")
-    variance = (weight * (parts - mean)).square().sum() / weight.sum() ** 2 * count / (count - 1)
-    return float(mean), float(variance.sqrt())
+        return mean.cpu(), torch.full_like(mean, torch.nan).cpu()
+    variance = (weights * (parts - mean)).square().sum(0) / weight.sum() ** 2 * count / (count - 1)
+    return mean.cpu(), variance.sqrt().cpu()
+
+
+def _jackknife(scores: Score, events: Events, phi: DesignPoint, groups: int) -> tuple[Tensor, Tensor]:
+    """As `mode_opt.objectives.Replicas.estimate`, of several values at once."""
+    found = jackknife_of(scores, events, phi, groups)
+    estimates = [Replicas(*pair).estimate() for pair in zip(found.value, found.left_out.T, strict=True)]
+    pairs = torch.tensor([[each.value, each.standard_error] for each in estimates], dtype=torch.float64)
+    return pairs[:, 0], pairs[:, 1]

@@ -1,5 +1,6 @@
 """The Gaussian process behind the Bayesian searches."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,10 +28,15 @@ def undisturbed(seed: int) -> Iterator[None]:
         yield
 
 
-def clipped(values: Tensor) -> Tensor:
-    """Values above ``median + 3 (median − lowest)`` taken down to it: how bad the bad designs are does not matter."""
+def clipped(values: Tensor, at_least: float = -math.inf) -> Tensor:
+    """Values above ``median + 3 (median − lowest)`` taken down to it: how bad the bad designs are does not matter.
+
+    Args:
+        values: ``m``.
+        at_least: the limit, where that is higher.
+    """
     median = values.median()
-    return torch.minimum(values, median + 3 * (median - values.min()))
+    return values.clamp_max(max(float(median + 3 * (median - values.min())), at_least))
 
 
 class Surface:
@@ -51,7 +57,14 @@ class Surface:
         """Take back what `state` returned."""
         self.hyperparameters, self.fitted_with = dict(state["hyperparameters"]), int(state["fitted_with"])
 
-    def model(self, unit: Tensor, values: Tensor, variances: Tensor | None, near: Tensor) -> "SingleTaskGP":
+    def model(
+        self,
+        unit: Tensor,
+        values: Tensor,
+        variances: Tensor | None,
+        near: Tensor,
+        most: float = -math.inf,
+    ) -> "SingleTaskGP":
         """The process given ``m`` values, of which the `MOST` nearest to ``near`` are used.
 
         Args:
@@ -59,6 +72,7 @@ class Surface:
             values: ``m``, smaller is better.
             variances: ``m``; None: one noise for all is fitted.
             near: ``1 x d``.
+            most: value up to which values are not `clipped`.
         """
         from botorch.fit import fit_gpytorch_mll
         from botorch.models import SingleTaskGP
@@ -66,7 +80,7 @@ class Surface:
 
         count, kept = len(values), _nearest(unit, near)
         noise = None if variances is None else variances[kept, None]
-        model = SingleTaskGP(unit[kept], -clipped(values)[kept, None], noise)
+        model = SingleTaskGP(unit[kept], -clipped(values, most)[kept, None], noise)
         known = {name for name, _ in model.named_parameters()} == set(self.hyperparameters)
         if known:
             model.load_state_dict(self.hyperparameters, strict=False)

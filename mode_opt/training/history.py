@@ -1,7 +1,7 @@
 """``history.csv``: one row a design step, blank where something was not measured."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mode_opt.errors import DataError
@@ -71,6 +71,10 @@ class History:
     def validations(self) -> list[tuple[float, float]]:
         """Value and standard error of the validations so far."""
         return [(r["validation"], r["validation_standard_error"]) for r in self.rows if "validation" in r]
+
+    def judged(self, value: Callable[[Mapping[str, float]], float]) -> list[tuple[float, float]]:
+        """The same, each with the value that its row is worth today (`Alternation.judged`)."""
+        return [(value(r), r["validation_standard_error"]) for r in self.rows if "validation" in r]
 
     @property
     def seconds(self) -> float:

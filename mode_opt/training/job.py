@@ -204,7 +204,8 @@ class Job:
     def _fit(self, module: OptimisationModule, history: History, states: list[dict[str, Any]]) -> None:
         steps, budget = int(module.alternation.steps), self.settings.budget
         self.reason = budget.spent(steps, self.experiment.simulator_calls, history.seconds)
-        if self.reason is None and self.settings.early_stopping.exhausted(history.validations):
+        judged = history.judged(module.alternation.judged)
+        if self.reason is None and self.settings.early_stopping.exhausted(judged):
             self.reason = "no further improvement"
         if self.reason is not None:
             return

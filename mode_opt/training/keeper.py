@@ -88,7 +88,7 @@ class Keeper(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(row, step)
         self.reason = self.budget.spent(step, calls, seconds)
-        if due and self.reason is None and self.early_stopping.exhausted(self.history.validations):
+        if due and self.reason is None and self.early_stopping.exhausted(self.history.judged(alternation.judged)):
             self.reason = f"no improvement in {self.early_stopping.patience} validations"
         if due or self.reason or self.requests.pending is not None:
             self.save(trainer)
@@ -114,7 +114,7 @@ class Keeper(Callback):
         experiment = alternation.experiment
         before = experiment.simulator_calls
         try:
-            estimate = alternation.validate()
+            estimate, parts = alternation.validation()
             reason = "" if math.isfinite(estimate.value) else f"the objective is {estimate.value}"
         except (ConfigurationError, Interrupted):
             raise
@@ -126,7 +126,7 @@ class Keeper(Callback):
         if reason:
             self.notes.add(f"a validation failed and is left out ({reason})")
             return {}
-        return {"validation": estimate.value, "validation_standard_error": estimate.standard_error}
+        return {"validation": estimate.value, "validation_standard_error": estimate.standard_error, **parts}
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # A gradient step that fails changes neither ψ nor the count of steps, and no weight by a number that is not

@@ -99,10 +99,10 @@ def test_the_mean_score_is_zero(kind):
 @pytest.mark.parametrize("designs", [1, 3])
 @pytest.mark.parametrize("kind", cases.reconstruction_cases(), ids=lambda kind: kind.__name__)
 def test_reconstruction_contract(kind, designs):
-    phi, events = cases.plain_point(designs), cases.cells().expand(designs)
+    phi, events = cases.reconstructible(kind, designs)
     network = cases.reconstruction_cases()[kind](events, phi)
     belief = network(events, phi)
-    assert belief.batch_shape == (designs, 6) and belief.event_shape == (1,)
+    assert belief.batch_shape == (designs, 6) and belief.event_shape == events.truth.shape[2:]
     assert torch.isfinite(belief.log_prob(events.truth)).all()
     assert "truth" not in network.goals or torch.isfinite(belief.mean).all()
     other = cases.reconstruction_cases()[kind](events, phi)

@@ -6,10 +6,15 @@ from typing import cast
 import cases
 import pytest
 import torch
-from bowl import Bowl, bowl_pipeline, searched
+from bowl import Bowl, bowl_pipeline, height_and_cost, searched
 
 SEARCHES = cases.search_cases()
 STEPS = 6
+
+
+def bowl_with_goals(simulator=None):
+    """Made of two goals, for searches that need them."""
+    return bowl_pipeline(simulator, goals=("height", "cost"), scores=height_and_cost)
 
 
 class Unreliable(Bowl):
@@ -28,7 +33,7 @@ class Unreliable(Bowl):
 
 @pytest.mark.parametrize("kind", SEARCHES, ids=lambda kind: kind.__name__)
 def test_a_step_moves_the_design_counts_its_calls_and_says_what_it_measured(kind):
-    pipeline = bowl_pipeline()
+    pipeline = bowl_with_goals()
     before = pipeline.design.psi.detach().clone()
     (step,) = searched(SEARCHES[kind](), pipeline, 1)
     assert not torch.equal(pipeline.design.psi, before) and torch.isfinite(pipeline.design.psi).all()
@@ -39,7 +44,7 @@ def test_a_step_moves_the_design_counts_its_calls_and_says_what_it_measured(kind
 
 @pytest.mark.parametrize("kind", SEARCHES, ids=lambda kind: kind.__name__)
 def test_a_saved_search_continues_bit_for_bit_and_the_same_seed_gives_the_same_designs(kind):
-    whole, parted = bowl_pipeline(), bowl_pipeline()
+    whole, parted = bowl_with_goals(), bowl_with_goals()
     uninterrupted, first, second = (SEARCHES[kind]() for _ in range(3))
     expected = searched(uninterrupted, whole, STEPS)
     begun = searched(first, parted, STEPS // 2)
@@ -47,7 +52,7 @@ def test_a_saved_search_continues_bit_for_bit_and_the_same_seed_gives_the_same_d
     torch.save({"search": first.state_dict(), "design": parted.design.state_dict()}, file)
     file.seek(0)
     state = torch.load(file, weights_only=True)
-    fresh = bowl_pipeline()
+    fresh = bowl_with_goals()
     second.load_state_dict(state["search"])
     fresh.design.load_state_dict(state["design"])
     done = begun + searched(second, fresh, STEPS, first=STEPS // 2)
@@ -58,7 +63,7 @@ def test_a_saved_search_continues_bit_for_bit_and_the_same_seed_gives_the_same_d
 
 @pytest.mark.parametrize("kind", SEARCHES, ids=lambda kind: kind.__name__)
 def test_designs_that_fail_are_survived_and_counted(kind):
-    pipeline, search = bowl_pipeline(Unreliable()), SEARCHES[kind]()
+    pipeline, search = bowl_with_goals(Unreliable()), SEARCHES[kind]()
     steps = searched(search, pipeline, 3)
     assert sum(step.columns["failed_designs"] for step in steps) > 0
     assert all(torch.isfinite(torch.tensor(step.objective.value)) for step in steps)

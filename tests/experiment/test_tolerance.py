@@ -8,31 +8,14 @@ import torch
 from exact import Mirror, Reading, reading_experiment, sigma
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quadratics import Quadratic
 from toys import ClosedGauge, gun
 
 from mode_opt.design import Design, DesignPoint
 from mode_opt.errors import ConfigurationError, NonFiniteError
-from mode_opt.events import Events
 from mode_opt.experiment import Experiment
-from mode_opt.experiment.tolerance import allowed, tolerances
+from mode_opt.experiment.tolerance import ToleranceEffort, allowed, tolerances
 from mode_opt.objectives import Objective, Resolution
-from mode_opt.objectives.weights import weighted_mean
-
-
-class Quadratic(Objective):
-    """``offset + b·x + ½ xᵀ A x + noise · ⟨hit⟩ x₀²/2`` of the two parameters, in field units."""
-
-    def __init__(self, matrix, slope=(0.0, 0.0), offset=1.0, noise=0.0):
-        super().__init__()
-        self.matrix = torch.tensor(matrix, dtype=torch.float64)
-        self.slope = torch.tensor(slope, dtype=torch.float64)
-        self.offset, self.noise = offset, noise
-
-    def forward(self, events: Events, belief, phi: DesignPoint):
-        x = torch.cat([phi["x"], phi["y"]], 1).double()
-        hit = weighted_mean(events.hits[:, :, 0, 0].double(), events.weight)
-        bent = (x @ self.matrix * x).sum(1) / 2 + self.noise * hit * x[:, 0] ** 2 / 2
-        return self.offset + x @ self.slope + bent
 
 
 def experiment(objective: Objective, simulator=None, **start: float) -> Experiment:
@@ -48,7 +31,9 @@ def experiment(objective: Objective, simulator=None, **start: float) -> Experime
 def test_a_known_hessian_gives_known_tolerances(a, b, correlation, percent):
     """J = 1 + ½ xᵀAx at its minimum: alone, L = ½ A_ii t²; along eigenvectors of S A S, L = ½ λ t²."""
     c = correlation * math.sqrt(a * b)
-    found = tolerances(experiment(Quadratic([[a, c], [c, b]])), loss_percent=percent, events=8, batches=3)
+    found = tolerances(
+        experiment(Quadratic([[a, c], [c, b]])), loss_percent=percent, effort=ToleranceEffort(events=8, batches=3)
+    )
     scale = torch.tensor([2.0, 5.0], dtype=torch.float64)
     hessian = torch.tensor([[a, c], [c, b]], dtype=torch.float64) * scale[:, None] * scale
     torch.testing.assert_close(found.hessian, hessian, rtol=1e-9, atol=1e-9)
@@ -68,11 +53,14 @@ def test_a_known_hessian_gives_known_tolerances(a, b, correlation, percent):
 
 @given(st.floats(-3.0, 3.0), st.floats(-3.0, 3.0), st.floats(0.01, 1.0))
 def test_the_allowed_deviation_costs_the_loss(slope, curvature, loss):
+    """The first t > 0 where b t + c t²/2 comes to the loss, also after a fall."""
     t = allowed(torch.tensor(slope, dtype=torch.float64), torch.tensor(curvature, dtype=torch.float64), loss).item()
     if math.isinf(t):
-        assert slope**2 + 2 * curvature * loss <= 0
-    else:
-        assert abs(slope) * t + curvature * t**2 / 2 == pytest.approx(loss, rel=1e-6)
+        assert slope**2 + 2 * curvature * loss <= 0 or (slope <= 0 and curvature <= 0)
+    elif t < 1e9:
+        assert t > 0 and slope * t + curvature * t**2 / 2 == pytest.approx(loss, rel=1e-6, abs=1e-9)
+        before = torch.linspace(0, 0.999 * t, 50, dtype=torch.float64)
+        assert (slope * before + curvature * before**2 / 2).max() < loss
 
 
 def test_errors_are_those_of_the_batches():
@@ -86,7 +74,7 @@ def test_errors_are_those_of_the_batches():
     subject = experiment(Quadratic([[1.0, 0.0], [0.0, 0.0]], noise=1.0), Noisy())
     pulls = []
     for seed in range(12):
-        found = tolerances(subject, events=100, batches=10, seed=seed).parameters[0]
+        found = tolerances(subject, effort=ToleranceEffort(events=100, batches=10), seed=seed).parameters[0]
         assert found.curvature.standard_error == pytest.approx(0.5 / 1000**0.5, rel=0.9)
         pulls.append((found.curvature.value - 2.0) / found.curvature.standard_error)
         assert found.deviation.value == pytest.approx((2 * 0.01 / found.curvature.value) ** 0.5, rel=1e-6)
@@ -96,20 +84,24 @@ def test_errors_are_those_of_the_batches():
 
 
 def test_a_direction_without_curvature_is_free_and_a_saddle_falls():
-    found = tolerances(experiment(Quadratic([[1.0, 1.0], [1.0, 1.0]])), events=8, batches=3)
+    found = tolerances(experiment(Quadratic([[1.0, 1.0], [1.0, 1.0]])), effort=ToleranceEffort(events=8, batches=3))
     assert [d.kind for d in found.directions] == ["stiff", "free"]
     flat = found.directions[1].components
     assert flat["x"] * 2 + flat["y"] * 5 == pytest.approx(0.0, abs=1e-6)  # x + y stays
-    saddle = tolerances(experiment(Quadratic([[1.0, 0.0], [0.0, -1.0]])), events=8, batches=3)
+    saddle = tolerances(experiment(Quadratic([[1.0, 0.0], [0.0, -1.0]])), effort=ToleranceEffort(events=8, batches=3))
     assert [d.kind for d in saddle.directions] == ["stiff", "falling"]
     assert math.isinf(saddle.parameters[1].deviation.value) and math.isinf(saddle.parameters[1].spread.value)
 
 
 def test_a_slope_without_curvature_is_a_slope():
-    found = tolerances(experiment(Quadratic([[1.0, 0.0], [0.0, 0.0]], slope=(0.0, 0.1))), events=8, batches=3)
+    found = tolerances(
+        experiment(Quadratic([[1.0, 0.0], [0.0, 0.0]], slope=(0.0, 0.1))), effort=ToleranceEffort(events=8, batches=3)
+    )
     assert [d.kind for d in found.directions] == ["stiff", "sloping"]
     assert found.parameters[1].deviation.value == pytest.approx(0.01 / 0.1 / 10)  # L/b in cm
-    gentle = tolerances(experiment(Quadratic([[1.0, 0.0], [0.0, 0.0]], slope=(0.0, 0.001))), events=8, batches=3)
+    gentle = tolerances(
+        experiment(Quadratic([[1.0, 0.0], [0.0, 0.0]], slope=(0.0, 0.001))), effort=ToleranceEffort(events=8, batches=3)
+    )
     assert [d.kind for d in gentle.directions] == ["stiff", "free"]  # ten millimetres, more than half the range
 
 
@@ -123,17 +115,25 @@ def test_a_slope_at_a_bound_counts_and_the_differences_stay_inside():
 
     subject = experiment(Quadratic([[1.0, 0.0], [0.0, 1.0]], slope=(-4.0, 0.0), offset=10.0), Inside())
     subject.design.assign({"x": 2.0})
-    entry = tolerances(subject, events=8, batches=3).parameters[0]
+    found = tolerances(subject, effort=ToleranceEffort(events=8, batches=3))
+    entry = found.parameters[0]
     x = entry.value
     assert entry.slope.value == pytest.approx(x - 4.0) and x == pytest.approx(2.0, abs=1e-4)
     loss, slope = 0.01 * (10 - 4 * x + x**2 / 2), abs(x - 4.0)
     assert entry.deviation.value == pytest.approx((math.sqrt(slope**2 + 2 * loss) - slope), rel=1e-5)
+    assert entry.below.deviation == entry.deviation and not entry.below.stopped
+    assert entry.above.stopped and entry.above.limit == "x" and entry.above.room == pytest.approx(2.0 - x, abs=1e-9)
+    assert entry.held == ("x",) and [d.held for d in found.directions] == ["", "x"]
 
 
 def test_the_gauge_around_its_best_point():
     """σ(x) = √(σ₀² + (x − 3)²/100): σ'' = 1/(100 σ₀) = 0.2 per mm², for J = rms at gain 1, up to noise of √n."""
     subject = reading_experiment(start=3.0)
-    found = tolerances(subject, DesignPoint(torch.tensor([[3.0]]), subject.design.layout), events=2000, batches=6)
+    found = tolerances(
+        subject,
+        DesignPoint(torch.tensor([[3.0]]), subject.design.layout),
+        effort=ToleranceEffort(events=2000, batches=6),
+    )
     entry = found.parameters[0]
     assert entry.curvature.value == pytest.approx(0.2, rel=0.05)
     assert entry.deviation.value == pytest.approx(math.sqrt(2 * 0.01 * 0.05 / 0.2), rel=0.05)
@@ -146,22 +146,36 @@ def test_a_bias_counts_also_where_the_optimisation_leaves_it_out():
     for kept in (True, False):
         objective = Resolution(width="rms", bias_gradient=kept)
         subject = reading_experiment(start=3.0, gain=1.1, objective=objective)
-        found.append(tolerances(subject, events=2000, batches=6).parameters[0].curvature.value)
+        found.append(tolerances(subject, effort=ToleranceEffort(events=2000, batches=6)).parameters[0].curvature.value)
         assert objective.bias_gradient == kept
     assert found[0] == found[1] == pytest.approx(1.21 * 0.05 * 0.2 / (0.01 + 1.21 * 0.0025) ** 0.5, rel=0.1)
 
 
 @pytest.mark.parametrize(
     ("arguments", "key"),
-    [({"loss_percent": 0.0}, "loss_percent"), ({"step": 0.6}, "step"), ({"batches": 2}, "batches")],
+    [
+        ({"step": 0.6}, "step"),
+        ({"batches": 2}, "batches"),
+        ({"events": 0}, "events"),
+        ({"calls": 10}, "calls"),
+        ({"radius": 0.0}, "radius"),
+        ({"method": "magic"}, "method"),
+    ],
 )
 def test_bad_settings_are_refused(arguments, key):
     with pytest.raises(ConfigurationError, match=key):
-        tolerances(experiment(Quadratic([[1.0, 0.0], [0.0, 1.0]])), **arguments)
+        ToleranceEffort(**arguments)
 
 
 def test_what_has_no_tolerance_is_refused():
     with pytest.raises(ConfigurationError, match="Pathwise"):
-        tolerances(reading_experiment(ClosedGauge()))
+        tolerances(reading_experiment(ClosedGauge()), effort=ToleranceEffort("differences"))
+    with pytest.raises(ConfigurationError, match="loss_percent"):
+        tolerances(experiment(Quadratic([[1.0, 0.0], [0.0, 1.0]])), loss_percent=0.0)
+    layers = Design({"n": {"kind": "integer", "start": 5, "bounds": [1, 9]}})
+    with pytest.raises(ConfigurationError, match="integers"):
+        tolerances(Experiment(layers, Mirror(), gun(), Reading(), Resolution()))
     with pytest.raises(NonFiniteError, match="is 0"):
-        tolerances(experiment(Quadratic([[1.0, 0.0], [0.0, 1.0]], offset=0.0)), events=8, batches=3)
+        tolerances(
+            experiment(Quadratic([[1.0, 0.0], [0.0, 1.0]], offset=0.0)), effort=ToleranceEffort(events=8, batches=3)
+        )

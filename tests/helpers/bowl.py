@@ -55,6 +55,11 @@ def level(events: Events, phi: DesignPoint) -> torch.Tensor:
     return (events.weight * events.hits[:, :, 0, 0]).sum(1) / events.weight.sum(1)
 
 
+def height_and_cost(events: Events, phi: DesignPoint) -> torch.Tensor:
+    """The objective, which is `level`, and as its goals that and x, ``b x 3``."""
+    return torch.stack([level(events, phi), level(events, phi), phi["x"][:, 0]], 1)
+
+
 def bowl_design(bounded: bool = True) -> Design:
     bounds = {"bounds": [-2.0, 2.0]} if bounded else {}
     return Design({"x": {"start": -0.8, **bounds}, "y": {"start": 0.8, **bounds}})

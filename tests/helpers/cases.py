@@ -18,6 +18,8 @@ import mode_opt.detectors
 from mode_opt.design import Design, DesignPoint
 from mode_opt.detectors import benchmarks
 from mode_opt.detectors.branching_toy import BranchingToy, CentralSource, RadiusDeviation, branching_toy
+from mode_opt.detectors.cosmic_telescope import Apparatus, StripTelescope, TelescopeTwin, TrackFit, cosmic_telescope
+from mode_opt.detectors.inferno import MixtureSource
 from mode_opt.detectors.sampling_calorimeter import sampling_calorimeter
 from mode_opt.events import Events
 from mode_opt.gradients import (
@@ -153,6 +155,15 @@ def central(count: int = 6) -> Events:
     return CentralSource(2.0).sample(count, torch.Generator().manual_seed(1))
 
 
+def share_point(designs: int) -> DesignPoint:
+    """Shares of the channels of the INFERNO instrument."""
+    return DesignPoint.of(share=torch.linspace(0.3, 0.7, designs)[:, None])
+
+
+def mixture(count: int = 6) -> Events:
+    return MixtureSource().sample(count, torch.Generator().manual_seed(1))
+
+
 def benchmark_case(name: str, part: str | None = None, simulator: str | None = None) -> Case:
     """Simulator (or a part of that chain), designs around the start and primaries of a benchmark."""
     detector = benchmarks.problem(name).detector
@@ -186,6 +197,35 @@ def plain_point(designs: int) -> DesignPoint:
     return DesignPoint.of(gain=gain[:, None], cut=cut[:, None])
 
 
+def muon_point(designs: int) -> DesignPoint:
+    """Momentum scales and resolutions."""
+    scale, resolution = torch.linspace(0.99, 1.01, designs), torch.linspace(0.02, 0.03, designs)
+    return DesignPoint.of(scale=scale[:, None], resolution=resolution[:, None])
+
+
+def muon_pairs(count: int = 6) -> Events:
+    from mode_opt.detectors.z_resolution import LineShape, MuonPairs
+
+    return MuonPairs(LineShape(), (85e3, 95e3)).sample(count, torch.Generator().manual_seed(1))
+
+
+def telescope_point(designs: int) -> DesignPoint:
+    """Designs of the cosmic telescope around the recorded one."""
+    return cosmic_telescope().design.nearby(designs, 0.2, torch.Generator().manual_seed(designs)).detach()
+
+
+def muons(count: int = 6) -> Events:
+    return cosmic_telescope().primaries.sample(count, torch.Generator().manual_seed(1))
+
+
+def reconstructible(kind: type, designs: int) -> tuple[DesignPoint, Events]:
+    """Designs, and events of them that a reconstruction of this kind can read."""
+    if kind is TrackFit:
+        phi = telescope_point(designs)
+        return phi, TelescopeTwin()(phi, muons(), torch.Generator().manual_seed(2))
+    return plain_point(designs), cells().expand(designs)
+
+
 def local_surrogate(name: str) -> Any:
     """A surrogate of cells whose deposits follow the gain, fitted a little."""
     from mode_opt import surrogates
@@ -207,11 +247,15 @@ def simulator_cases() -> dict[type, Case]:
     """Simulator, designs and primaries of every concrete `Simulator`."""
     from mode_opt.detectors.branching_shower import BranchingShower
     from mode_opt.detectors.event_selection import Cut, HardSelection, NoisySelection
+    from mode_opt.detectors.inferno import Instrument
     from mode_opt.detectors.sampling_calorimeter.parametric import ParametricShower
     from mode_opt.detectors.sampling_calorimeter.surrogate import shower_model
+    from mode_opt.detectors.z_resolution import CutSmearing, WindowedSmearing
     from mode_opt.surrogates import DensitySurrogate, Ensemble, NeighbourhoodSurrogate, QuadraticSurrogate, Refined
 
     return {
+        WindowedSmearing: (lambda: WindowedSmearing((80e3, 100e3)), muon_point, muon_pairs),
+        CutSmearing: (lambda: CutSmearing((80e3, 100e3)), muon_point, muon_pairs),
         ParametricShower: (ParametricShower, calorimeter_point, electrons),
         DensitySurrogate: (shower_model, calorimeter_point, electrons),
         Ensemble: (partial(local_surrogate, "ensemble"), plain_point, cells),
@@ -232,6 +276,7 @@ def simulator_cases() -> dict[type, Case]:
         NoisySelection: (lambda: NoisySelection({"cut": Cut("above", 1.0)}), plain_point, cells),
         HardSelection: (lambda: HardSelection({"cut": Cut("above")}), plain_point, cells),
         Acceptance: (lambda: Acceptance(PointSource("gain"), Disc("cut")), plain_point, cells),
+        Instrument: (Instrument, share_point, mixture),
         BranchingShower: (
             lambda: BranchingShower(layers=1),
             calorimeter_point,
@@ -246,6 +291,8 @@ def simulator_cases() -> dict[type, Case]:
         benchmarks.ClearCrystal: benchmark_case("mixed_chain", "crystal", "twin"),
         benchmarks.Counter: benchmark_case("mixed_chain", "counter"),
         BranchingToy: (lambda: BranchingToy(step_length=0.5, radius_cut=5.0), ring_point, central),
+        TelescopeTwin: (lambda: TelescopeTwin(Apparatus(sharing=1.0)), telescope_point, muons),
+        StripTelescope: (StripTelescope, telescope_point, muons),
         Counted: (lambda: Counted(ParametricShower()), calorimeter_point, electrons),
         Opaque: (lambda: Opaque(ParametricShower()), calorimeter_point, electrons),
         ExternalSimulator: (external_box.simulator, calorimeter_point, electrons),
@@ -253,10 +300,14 @@ def simulator_cases() -> dict[type, Case]:
 
 
 def primary_cases() -> dict[type, PrimarySource]:
+    from mode_opt.detectors.z_resolution import LineShape, MuonPairs
+
     return {
+        MuonPairs: MuonPairs(LineShape(), (60e3, 120e3)),
         ParticleGun: ParticleGun(),
         Recorded: Recorded(cells(), ["energy"], ["MeV"]),
         CentralSource: CentralSource(),
+        MixtureSource: MixtureSource(),
         benchmarks.UniformInputs: benchmarks.UniformInputs((-2.0, 0.0), (2.0, 5.0)),
     }
 
@@ -269,6 +320,7 @@ def reconstruction_cases() -> dict[type, Callable[[Events, DesignPoint], Reconst
         PriorBelief: PriorBelief.fitting,
         SetNetwork: SetNetwork.fitting,
         SummaryNetwork: SummaryNetwork.fitting,
+        TrackFit: TrackFit.fitting,
         Verdict: Verdict.fitting,
     }
 
@@ -288,6 +340,11 @@ def deposit_templates() -> Templates:
     )
 
 
+def score_templates() -> Templates:
+    """Histograms of a score that was mapped, in units of bins."""
+    return Templates(50.0, 100.0, (-1.0, 0.0, 1.0, 2.0), 100.0, boundary=550.0)
+
+
 def cell_likelihood(events: Events, phi: DesignPoint) -> torch.Tensor:
     """The first deposit is normal about the gain times the truth in hundreds, with a width of one."""
     mean = phi["gain"] * events.truth[..., 0] / 100
@@ -301,6 +358,7 @@ def cell_response(truth: torch.Tensor, phi: DesignPoint) -> torch.Tensor:
 
 def objective_cases() -> dict[type, Objective]:
     from mode_opt.detectors.branching_shower.objectives import Leakage, ShowerDepth, SignalUniformity, SumResolution
+    from mode_opt.detectors.event_selection import Accepted, ScoreBins
 
     return {
         Resolution: Resolution(),
@@ -315,6 +373,8 @@ def objective_cases() -> dict[type, Objective]:
         SignalUniformity: SignalUniformity(2.0),
         SumResolution: SumResolution(),
         Significance: Significance(boundary=550.0),
+        Accepted: Accepted(boundary=550.0),
+        ScoreBins: ScoreBins(DiscoverySignificance(score_templates()), "gain", "cut"),
         **{kind: kind(deposit_templates()) for kind in LIKELIHOODS},
         AreaUnderCurve: AreaUnderCurve(source="hits", boundary=550.0),
         CrossEntropy: CrossEntropy(source="hits", boundary=550.0),

@@ -14,7 +14,7 @@ from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError, DataError, NonFiniteError
 from mode_opt.events import Events
 from mode_opt.objectives import Separation, Sinkhorn
-from mode_opt.objectives.transport import sinkhorn_divergence, sorted_transport
+from mode_opt.objectives.transport import binned_divergence, sinkhorn_divergence, sorted_transport
 
 POINT = DesignPoint.of(x=0.0)
 
@@ -294,3 +294,36 @@ def test_score_function_and_pathwise_derivatives_agree():
     weight = torch.exp(log_probability - log_probability.detach()).unsqueeze(0)
     (score,) = torch.autograd.grad(objective(*sample(fixed, true, weight), POINT).sum(), mean)
     assert path.item() == pytest.approx(1.0, abs=0.05) and score.item() == pytest.approx(path.item(), abs=0.06)
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.floats(-1.0, 1.0), st.floats(0.3, 2.0), st.integers(0, 100))
+def test_a_grid_changes_little(move, blur, seed):
+    """Value, and derivatives in positions and weights, at bins of an eighth of the blur."""
+    x, y = points(60, 1, seed)[:, 0] * 1.3 + move, points(50, 1, seed + 1)[:, 0]
+    x, w = x.requires_grad_(), weights(60, seed).requires_grad_()
+    bins = math.ceil(8 * float(torch.cat([x, y]).detach().max() - torch.cat([x, y]).detach().min()) / blur)
+    results = []
+    for value in (
+        binned_divergence(x, y, w, weights(50), blur, 0.9, bins),
+        sinkhorn_divergence(x[:, None], y[:, None], w, weights(50), blur, 0.9),
+    ):
+        results.append((value.item(), *torch.autograd.grad(value, (x, w))))
+    (value, slope, rate), (expected, slopes, rates) = results
+    assert value == pytest.approx(expected, rel=0.02, abs=0.004 * blur**2)
+    # What all points share decides how a simulator is tuned: a shift, and a factor.
+    for direction in (torch.ones(60, dtype=torch.float64), x.detach() - x.detach().mean()):
+        size = direction.norm() * slopes.norm()
+        assert float(slope @ direction) == pytest.approx(float(slopes @ direction), abs=0.03 * float(size))
+    assert float((rate - rates).norm()) < 0.02 * float(rates.norm()) + 0.002 * blur**2
+
+
+def test_a_grid_of_equal_points_and_in_the_objective():
+    one = torch.full((5,), 2.0, dtype=torch.float64)
+    assert binned_divergence(one, one, equal(one), equal(one), 0.1).item() == pytest.approx(0.0, abs=1e-12)
+    found, true = points(40, 1, 1) + 0.5, points(40, 1, 2)
+    plain, grid = (Sinkhorn(blur=0.2, bins=bins)(*sample(found, true), POINT) for bins in (None, 100))
+    torch.testing.assert_close(grid, plain, rtol=0.02, atol=0.0)
+    for changes in ({"bins": 0}, {"bins": 5, "features": [0, 1]}):
+        with pytest.raises(ConfigurationError, match=r"objective\.bins"):
+            Sinkhorn(**changes)

@@ -42,25 +42,27 @@ def test_trained_it_gives_the_log_ratio_of_the_densities():
     assert CrossEntropy(balanced=False)(events, belief, PHI).item() == pytest.approx(best.item(), abs=2e-3)
 
 
-def test_untrained_it_knows_nothing_and_its_loss_is_the_cross_entropy():
+def test_untrained_its_scores_differ_and_its_loss_is_the_cross_entropy():
+    """Equal scores would be a saddle of every objective that compares the classes."""
+    torch.manual_seed(0)
     events = two_normals(100)
     belief = Classifier.fitting(events, PHI)(events, PHI)
-    assert (belief.mean == 0.5).all()
+    assert belief.mean.std() > 1e-3
     torch.testing.assert_close(
         -belief.log_prob(events.truth).mean(), CrossEntropy(balanced=False)(events, belief, PHI)[0]
     )
 
 
 def test_it_reads_the_features_it_is_told_to_and_no_padding():
+    torch.manual_seed(0)
     events = two_normals(50)
     network = Classifier.fitting(events, PHI, features=[-1])
-    torch.nn.init.normal_(network.network[-1].weight)
     other = torch.cat([torch.rand(1, 50, 1, 1), events.hits[..., 1:]], -1)
     assert torch.equal(network(Events.of(events.truth, other), PHI).mean, network(events, PHI).mean)
     unreal = torch.zeros(1, 50, 1, dtype=torch.bool)
     padded = network(Events.of(events.truth, events.hits, unreal), PHI).mean
     torch.testing.assert_close(padded, padded[:, :1].expand_as(padded))
-    assert (network(events, PHI).mean - padded).abs().mean() > 0.01
+    assert (network(events, PHI).mean - padded).abs().mean() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ SEARCHES = {name: node for name, node in NODES.items() if node["_target_"].start
 
 
 def test_every_search_can_be_chosen():
-    assert set(SEARCHES) == {"bayesian", "cma_es", "random_search", "start_point", "turbo"}
+    assert set(SEARCHES) == {"bayesian", "cma_es", "hypervolume", "random_search", "start_point", "turbo"}
 
 
 @pytest.mark.parametrize("name", SEARCHES)

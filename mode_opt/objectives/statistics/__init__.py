@@ -2,7 +2,7 @@
 
 from mode_opt.objectives.statistics.building import Channel, Sample, Settings, build
 from mode_opt.objectives.statistics.fit import Fit, fit
-from mode_opt.objectives.statistics.histograms import histogram, memberships
+from mode_opt.objectives.statistics.histograms import class_memberships, counted, histogram, memberships
 from mode_opt.objectives.statistics.inference import (
     HypothesisTest,
     asimov_statistic,
@@ -26,7 +26,8 @@ from mode_opt.objectives.statistics.modifiers import (
     ShapeSys,
     StatError,
 )
-from mode_opt.objectives.statistics.templates import Templates, Variation
+from mode_opt.objectives.statistics.templates import Templates
+from mode_opt.objectives.statistics.variations import Variation
 from mode_opt.objectives.statistics.workspace import read_workspace
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "Variation",
     "asimov_statistic",
     "build",
+    "class_memberships",
+    "counted",
     "covariance",
     "discovery",
     "discovery_statistic",

@@ -55,6 +55,7 @@ class Settings:
         fixed: whether they are held at ``initial``.
         center: measured value of a normal constraint.
         width: its standard deviation; needed for `Lumi`.
+        constrained: False takes a normal constraint away, so that only the data tell of the parameters.
     """
 
     initial: float | Sequence[float] | None = None
@@ -62,6 +63,7 @@ class Settings:
     fixed: bool | None = None
     center: float | None = None
     width: float | None = None
+    constrained: bool | None = None
 
 
 def build(channels: Sequence[Channel], interest: str = "mu", settings: Mapping[str, Settings] | None = None) -> Model:
@@ -206,7 +208,7 @@ class _Builder:
         for name, given in self.settings.items():
             if name in self.parameters:
                 self.parameters[name] = self.parameters[name].changed(
-                    given.initial, given.bounds, given.fixed, given.center, given.width
+                    given.initial, given.bounds, given.fixed, given.center, given.width, given.constrained
                 )
 
     def _assembled(self, interest: str, cells: int) -> Model:

@@ -51,8 +51,39 @@ def histogram(
         edges: as of `memberships`.
         width: as of `memberships`.
     """
-    degrees = memberships(values, edges, width)
+    return counted(memberships(values, edges, width), weight)
+
+
+def counted(degrees: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Counts and their variances, ``b x i`` each, as of `histogram`.
+
+    Args:
+        degrees: ``b x n x i``, to which each event belongs to each bin.
+        weight: ``b x n``.
+    """
     return torch.einsum("bn,bni->bi", weight, degrees), torch.einsum("bn,bni->bi", weight**2, degrees**2)
+
+
+def class_memberships(logits: Tensor, width: float | None = None) -> Tensor:
+    r"""Degree to which each event belongs to each of K bins that have no order, ``... x K``.
+
+    .. math:: q_i = \frac{e^{z_i/h}}{\sum_j e^{z_j/h}}
+
+    which for a small width h is the bin with the largest logit, and without one exactly that, with derivative 0.
+
+    Args:
+        logits: ``... x K``, z.
+        width: h, the temperature; None: hard bins.
+
+    Raises:
+        ConfigurationError: for a width that is not positive.
+
+    Source: P. de Castro and T. Dorigo, Comput. Phys. Commun. 244 (2019) 170, eq. 10.
+    """
+    if width is None:
+        return torch.nn.functional.one_hot(logits.detach().argmax(-1), logits.shape[-1]).double()
+    _positive(width)
+    return torch.softmax(logits.double() / width, -1)
 
 
 def _checked(edges: Tensor, width: float | None) -> Tensor:
@@ -60,6 +91,11 @@ def _checked(edges: Tensor, width: float | None) -> Tensor:
         raise ConfigurationError("edges", edges.tolist(), "two or more increasing numbers")
     if not bool((edges.diff() > 0).all()):
         raise ConfigurationError("edges", edges.tolist(), "numbers that increase")
-    if width is not None and not 0 < width < float("inf"):
-        raise ConfigurationError("width", width, "a positive number in the unit of the values, or None for hard bins")
+    if width is not None:
+        _positive(width)
     return edges[1:-1]
+
+
+def _positive(width: float) -> None:
+    if not 0 < width < float("inf"):
+        raise ConfigurationError("width", width, "a positive number in the unit of the values, or None for hard bins")

@@ -45,6 +45,7 @@ class Parameter:
         fixed: bool | None,
         center: float | None,
         width: float | None,
+        constrained: bool | None = None,
     ) -> "Parameter":
         """With those of the arguments that are not None."""
         new = self
@@ -57,6 +58,8 @@ class Parameter:
             new = replace(new, held=torch.full((1, self.size), fixed))
         if (center, width) != (None, None) and self.centers is None:
             raise ConfigurationError(f"settings.{self.name}", center or width, "no center or width: it is not normal")
+        if constrained is False:
+            return replace(new, centers=None, widths=None)
         ones = torch.ones(1, self.size, dtype=torch.float64)
         centers = self.centers if center is None else center * ones
         return replace(new, centers=centers, widths=self.widths if width is None else width * ones)

@@ -7,7 +7,7 @@ import uproot
 
 from mode_opt.design import DesignPoint
 from mode_opt.detectors.event_selection import event_selection, observable, read_events
-from mode_opt.detectors.event_selection.detector import DATA, LAYERS
+from mode_opt.detectors.event_selection.features import DATA, LAYERS
 from mode_opt.detectors.event_selection.observables import OBSERVABLES, moment_aliases
 from mode_opt.detectors.event_selection.uproot_cut import uproot_cut
 from mode_opt.errors import ConfigurationError

@@ -142,11 +142,11 @@ def test_the_scan_finds_what_a_loop_over_all_thresholds_finds():
         best = max(best, -float(OBJECTIVE(simulator(phi, events), None, phi).min()))
     found = scan(OBJECTIVE, events, cuts, points=200)
     phi = DesignPoint.of(**found.thresholds)
-    assert found.significance == pytest.approx(best, rel=1e-5)
+    assert found.value == pytest.approx(best, rel=1e-5)
     assert -float(OBJECTIVE(simulator(phi, events), None, phi)) == pytest.approx(best, rel=1e-5)
     coarse = scan(OBJECTIVE, events, cuts, points=12, refinements=0)
     value = -float(OBJECTIVE(simulator(DesignPoint.of(**coarse.thresholds), events), None, phi))
-    assert coarse.significance == pytest.approx(value, rel=1e-5)
+    assert coarse.value == pytest.approx(value, rel=1e-5)
     with pytest.raises(ConfigurationError, match="points"):
         scan(OBJECTIVE, events, cuts, points=10_000)
 

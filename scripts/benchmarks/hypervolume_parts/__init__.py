@@ -1,0 +1,1 @@
+"""Problems, methods and the page of hypervolume.py."""
