@@ -13,7 +13,7 @@ import uproot
 from known_front import NEAR, write_twins
 
 from mode_opt.cli import main
-from mode_opt.cli.pareto_rates import slope
+from mode_opt.cli.pareto.rates import slope
 from mode_opt.data import read_metadata
 
 QUICK = [
@@ -217,7 +217,7 @@ def test_a_search_of_the_whole_front_is_verified_and_not_repeated(here, tmp_path
     x, y = numbers(found, "design_x", "design_y")
     assert near == pytest.approx(x**2 + y**2, abs=0.01) and far == pytest.approx((x - 1) ** 2 + y**2, abs=0.01)
     assert json.loads((tmp_path / "front" / "front.json").read_text())["reference"] == {"far": 1.0, "near": 1.0}
-    monkeypatch.setattr("mode_opt.cli.pareto_search.verify", None)
+    monkeypatch.setattr("mode_opt.cli.pareto.hypervolume.verify", None)
     assert here("resume=front")[0] == 0 and rows(tmp_path / "front") == found
 
 

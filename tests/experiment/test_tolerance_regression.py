@@ -106,17 +106,17 @@ def test_errors_of_a_fit_are_right():
 
 
 def test_deviations_cover_the_truth_and_an_optimum_is_taken_for_one():
-    """The same through all of it, with simulation: 20 seeds, b = 0, A = diag(1, 0.5)."""
+    """The same through all of it, with simulation: 12 seeds, b = 0, A = diag(1, 0.5)."""
     subject = restless([[1.0, 0.3], [0.3, 0.5]])
     effort = ToleranceEffort("regression", calls=1300, radius=0.2)
     inside, p_values = 0, []
-    for seed in range(20):
+    for seed in range(12):
         found = tolerances(subject, effort=effort, seed=seed)
         for entry, bend, unit in zip(found.parameters, (1.0, 0.5), (1.0, 10.0), strict=True):
             truth = math.sqrt(2 * found.loss / bend) / unit
             inside += abs(entry.spread.value * 2**0.5 - truth) < 2.1 * 2**0.5 * entry.spread.standard_error
         p_values.append(found.optimality.p_value)
-    assert inside >= 33  # of 40, where 38 are expected; less than one in 300 by chance
+    assert inside >= 19  # of 24, where 23 are expected; less than one in 300 by chance
     assert stats.kstest(p_values, "uniform").pvalue > 1e-3
 
 
@@ -168,7 +168,7 @@ def test_benchmarks_at_their_optimum(name):
     )
     experiment = Experiment.of(problem.detector)
     phi = DesignPoint(best.float()[None], layout)
-    found = tolerances(experiment, phi, effort=ToleranceEffort(calls=30_000))
+    found = tolerances(experiment, phi, effort=ToleranceEffort(calls=30_000, radius=0.02))
     assert found.method == "regression" and found.fit.adequate and found.optimality.p_value > 1e-3
     hessian = exact * found.scale[:, None] * found.scale
     torch.testing.assert_close(found.hessian, hessian, rtol=0.02, atol=0.02 * float(hessian.abs().max()))
@@ -212,7 +212,7 @@ def test_too_many_failures_are_an_error():
 
 
 def test_many_parameters_are_fitted_without_mixed_derivatives():
-    d = DENSE + 5
+    d = DENSE + 1
     curvature = torch.linspace(1.0, 2.0, d).double()
 
     class Wide(BlackBoxSimulator):

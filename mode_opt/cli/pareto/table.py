@@ -11,7 +11,7 @@ import torch
 from rich.table import Table as Grid
 from torch import Tensor
 
-from mode_opt.cli.pareto_runs import Settings
+from mode_opt.cli.pareto.runs import Settings
 from mode_opt.cli.series import estimate_text, wide_console
 from mode_opt.data import write_table
 from mode_opt.design import Design, DesignPoint

@@ -11,12 +11,12 @@ from rich.console import Console
 from mode_opt.cli.build import detector_of
 from mode_opt.cli.compose import launched, overridden, saved
 from mode_opt.cli.optimise import quiet_lightning
-from mode_opt.cli.pareto_goals import goals_of, levels_of
-from mode_opt.cli.pareto_levels import Point
-from mode_opt.cli.pareto_rates import exchange_rates
-from mode_opt.cli.pareto_runs import Settings, Sweep, check, measured, single
-from mode_opt.cli.pareto_search import search
-from mode_opt.cli.pareto_table import Record, show, write
+from mode_opt.cli.pareto.goals import goals_of, levels_of
+from mode_opt.cli.pareto.hypervolume import search
+from mode_opt.cli.pareto.levels import Point
+from mode_opt.cli.pareto.rates import exchange_rates
+from mode_opt.cli.pareto.runs import Settings, Sweep, check, measured, single
+from mode_opt.cli.pareto.table import Record, show, write
 from mode_opt.cli.series import Series, given, only_quiet
 from mode_opt.design import Design
 from mode_opt.errors import ConfigurationError, DataError, ModeOptError

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mode_opt.cli.pareto_goals import Goal
-from mode_opt.cli.pareto_runs import Settings
-from mode_opt.cli.pareto_table import Record
+from mode_opt.cli.pareto.goals import Goal
+from mode_opt.cli.pareto.runs import Settings
+from mode_opt.cli.pareto.table import Record
 from mode_opt.cli.series import Series
 from mode_opt.objectives import Estimate
 

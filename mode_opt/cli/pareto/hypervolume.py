@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from mode_opt.cli.build import detector_of, experiment_of, settings_of, watched
 from mode_opt.cli.compose import built
 from mode_opt.cli.optimise import quiet_lightning
-from mode_opt.cli.pareto_runs import Settings, quantity_at
-from mode_opt.cli.pareto_table import Record
+from mode_opt.cli.pareto.runs import Settings, quantity_at
+from mode_opt.cli.pareto.table import Record
 from mode_opt.cli.series import Series
 from mode_opt.design import Design, DesignPoint
 from mode_opt.errors import DataError

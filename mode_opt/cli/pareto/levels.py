@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mode_opt.cli.pareto_goals import Goal
+from mode_opt.cli.pareto.goals import Goal
 from mode_opt.design import Design
 from mode_opt.design.constraints import Constraint, constraint
 from mode_opt.design.lagrangian import restore

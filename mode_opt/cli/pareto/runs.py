@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from mode_opt.cli.build import detector_of, objective_of, settings_of, start_values
 from mode_opt.cli.optimise import quiet_lightning
-from mode_opt.cli.pareto_goals import Goal
-from mode_opt.cli.pareto_levels import Point, anchors, between, feasible, grid, looser, smallest
+from mode_opt.cli.pareto.goals import Goal
+from mode_opt.cli.pareto.levels import Point, anchors, between, feasible, grid, looser, smallest
 from mode_opt.cli.series import Series
 from mode_opt.design import Design
 from mode_opt.errors import ConfigurationError, DataError, ModeOptError
