@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
@@ -86,7 +86,13 @@ class ParticleGun(PrimarySource):
 
 @final
 class Recorded(PrimarySource):
-    """Primaries replayed from recorded events, drawn with replacement.
+    """Primaries replayed from recorded events, in a new random order at each call.
+
+    No record comes twice in a sample while there are enough (of far more records than are asked for, hardly any). If
+    more are asked for than there are, they come again in the same order, a multiple of `PERIOD` later: the jackknife,
+    which puts every K-th event into a group, then has all repetitions of a record in one group, so that a standard error
+    is that of the records and not of their repetitions. Of 40 records or more none is left out; a few of them come more
+    often to fill up each pass.
 
     Args:
         events: the recorded primaries, ``b = 1``; their weights and masks are kept.
@@ -115,5 +121,27 @@ class Recorded(PrimarySource):
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Events:
         device = torch.device("cpu") if generator is None else generator.device
-        index = torch.randint(self.events.count, (count,), generator=generator, device=device)
-        return self.events.to(device).select(index)
+        return self.events.to(device).select(_replayed(self.events.count, count, generator, device))
+
+
+PERIOD = 40
+"""What the numbers of groups of the jackknives divide: 8, 10 and 20."""
+
+MANY = 16
+"""Times as many records as are asked for, from which on drawing with replacement repeats few."""
+
+
+def _replayed(known: int, count: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Positions of ``count`` records out of ``known``."""
+    if known >= MANY * count:
+        return torch.randint(known, (count,), generator=generator, device=device)
+    order = torch.randperm(known, generator=generator, device=device)
+    if count <= known:
+        return order[:count]
+    place = torch.arange(count, device=device)
+    if known < PERIOD:
+        return order[place % known]
+    length = -(-known // PERIOD) * PERIOD  # of a pass through all records, some of them filling it up
+    turn, place = place // length, place % length
+    back = PERIOD * (1 + turn % (place // PERIOD).clamp_min(1))
+    return order[torch.where(place < known, place, place - back)]

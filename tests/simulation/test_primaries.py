@@ -2,9 +2,13 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mode_opt.design import DesignPoint
 from mode_opt.errors import ConfigurationError
 from mode_opt.events import Events
+from mode_opt.objectives import jackknife_of, weighted_mean
 from mode_opt.simulation import ParticleGun, Recorded
 
 
@@ -73,11 +77,61 @@ def test_recorded_primaries_need_events_and_names():
         Recorded(Events.of(torch.zeros(1, 2, 1), torch.zeros(1, 2, 1, 1)), ["a", "b"], ["mm", "mm"])
 
 
-def test_recorded_primaries_are_drawn_at_random_with_replacement():
-    """Each of 50 events comes 200 ± 14 times in 10 000 draws, in an order that the seed decides."""
-    events = Events.of(torch.arange(50.0).reshape(1, 50, 1), torch.zeros(1, 50, 1, 1))
-    source = Recorded(events, ["energy"], ["MeV"])
-    first, second = (source.sample(10_000, torch.Generator().manual_seed(k)).truth.flatten() for k in (0, 1))
-    counts = torch.bincount(first.long(), minlength=50).double()
-    chi_square = ((counts - 200) ** 2 / 200).sum().item()
-    assert abs(chi_square - 49) < 4 * 98**0.5 and not torch.equal(first, second)
+def numbered(count):
+    """Recorded events that carry their number."""
+    numbers = torch.arange(float(count)).reshape(1, count, 1)
+    return Recorded(Events.of(numbers, torch.zeros(1, count, 1, 1)), ["energy"], ["MeV"])
+
+
+def drawn(known, count, seed=0):
+    return numbered(known).sample(count, torch.Generator().manual_seed(seed)).truth.flatten().long()
+
+
+@settings(deadline=None, max_examples=60)
+@given(known=st.integers(40, 500), count=st.integers(1, 3000), seed=st.integers(0, 5))
+def test_repetitions_of_a_record_are_in_one_group_of_the_jackknife(known, count, seed):
+    """As long as there are enough, none comes twice; if not, all come, each in one group of 8, 10 or 20."""
+    numbers = drawn(known, count, seed)
+    times = torch.bincount(numbers, minlength=known)
+    if known >= 16 * count:
+        return
+    if count <= known:
+        assert times.max() == 1
+        return
+    length = -(-known // 40) * 40
+    assert count < length or (times.min() >= count // length and times.max() <= 2 * -(-count // length))
+    for groups in (8, 10, 20):
+        group = torch.arange(count) % groups
+        first = torch.full((known,), groups).scatter_reduce(0, numbers, group, "amin")
+        assert torch.equal(first[numbers], group)
+
+
+@pytest.mark.parametrize("known", [7, 50, 224, 1000])
+def test_each_record_comes_equally_often_on_average(known):
+    """Over 400 seeds; more asked for than there are, and less."""
+    for count in (known // 2, 5 * known):
+        times = sum(torch.bincount(drawn(known, count, seed), minlength=known).double() for seed in range(400))
+        expected = 400 * count / known
+        assert times.sum() == 400 * count
+        # A record comes at most twice as often as the others in a call: its variance is that of few draws at most.
+        assert ((times - expected).abs() < 5 * (2 * expected * max(1.0, count / known)) ** 0.5 + 1e-9).all()
+
+
+def test_far_more_records_than_are_asked_for_are_drawn_with_few_repetitions():
+    numbers = drawn(100_000, 5000)
+    assert len(numbers.unique()) > 4800 and not torch.equal(numbers, drawn(100_000, 5000, seed=1))
+
+
+def test_a_standard_error_is_that_of_the_records():
+    """The mean of 200 records, replayed 2000 times: its scatter over sets of records is 1/√200, and so is its error."""
+    means, errors = [], []
+    for seed in range(60):
+        x = torch.randn(1, 200, 1, generator=torch.Generator().manual_seed(seed))
+        source = Recorded(Events.of(x, x.unsqueeze(2)), ["x"], [""])
+        events = source.sample(2000, torch.Generator().manual_seed(1000 + seed))
+        found = jackknife_of(lambda e, phi: weighted_mean(e.truth[..., 0], e.weight), events, DesignPoint.of(x=1.0))
+        means.append(found.estimate().value)
+        errors.append(found.estimate().standard_error)
+    pulls = torch.tensor(means) / torch.tensor(errors)
+    assert abs(pulls.std().item() - 1) < 4 * 0.1  # 60 pulls, 19 degrees each; with repetitions taken for events: 3.2
+    assert torch.tensor(errors).mean().item() == pytest.approx(200**-0.5, rel=0.1)
