@@ -90,9 +90,9 @@ class Recorded(PrimarySource):
 
     No record comes twice in a sample while there are enough (of far more records than are asked for, hardly any). If
     more are asked for than there are, they come again in the same order, a multiple of `PERIOD` later: the jackknife,
-    which puts every K-th event into a group, then has all repetitions of a record in one group, so that a standard error
-    is that of the records and not of their repetitions. Of 40 records or more none is left out; a few of them come more
-    often to fill up each pass.
+    which puts every K-th event into a group, then has all repetitions of a record in one group, so that a standard
+    error is that of the records and not of their repetitions. Of 40 records or more none is left out; a few of them
+    come more often to fill up each pass.
 
     Args:
         events: the recorded primaries, ``b = 1``; their weights and masks are kept.
