@@ -73,7 +73,11 @@ def undisturbed(command, tmp_path):
     return comparable(tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM],
+    ids=lambda n: n.name,
+)
 def test_a_run_that_was_stopped_ends_with_the_numbers_of_an_undisturbed_one(
     number, start, command, tmp_path, undisturbed
 ):

@@ -51,6 +51,7 @@ def needs(module):
     return pytest.mark.skipif(missing, reason=f"{module} is not installed (pip install mode-opt[sweeps])")
 
 
+@pytest.mark.slow
 @needs("hydra_plugins.hydra_joblib_launcher")
 @pytest.mark.filterwarnings("ignore")
 def test_studies_run_side_by_side_with_joblib(command, tmp_path):

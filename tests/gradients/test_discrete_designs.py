@@ -60,7 +60,7 @@ def found(search: DesignSearch, seed: int, steps: int = 16) -> dict[str, Any]:
     return {name: entry["value"] for name, entry in done.final.items()}
 
 
-@pytest.mark.parametrize("make", [local_surrogate, LocalRegression])
+@pytest.mark.parametrize("make", [local_surrogate, pytest.param(LocalRegression, marks=pytest.mark.slow)])
 def test_material_layers_and_thickness_are_found_together(make):
     """The start, Pb with 3 layers of 2 mm, has 3.1; PbWO4 with 6 or 8 layers 0.1, W with the best of all else 1.0."""
     end = found(make(), seed=0)

@@ -97,7 +97,7 @@ def test_the_batch_mean_as_baseline_makes_the_gradient_smaller():
 
     def few(estimator):
         slopes = []
-        for k in range(4000):
+        for k in range(1500):
             generator = stream("cpu", 11, k)
             loss = estimator.loss(Counter(), design, gun().sample(2, generator), mean_hit, generator)
             slopes.append(torch.autograd.grad(loss, design.psi)[0][0])

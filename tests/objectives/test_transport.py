@@ -122,7 +122,7 @@ def test_samples_of_the_same_law_are_not_at_zero():
     assert sinkhorn_divergence(x, x, equal(x), equal(x), 0.05).item() == pytest.approx(0.0, abs=1e-12)
 
 
-@pytest.mark.parametrize(("blur", "scaling"), [(0.2, 0.999), (1.0, 0.98)])
+@pytest.mark.parametrize(("blur", "scaling"), [pytest.param(0.2, 0.999, marks=pytest.mark.slow), (1.0, 0.98)])
 def test_derivatives_by_central_differences(blur, scaling):
     """Those at fixed potentials are exact where the iteration has converged; one event has weight 0."""
     x, y, w, v = points(40, 2, 1), points(30, 2, 2) + 0.5, weights(40, 3), weights(30, 4)

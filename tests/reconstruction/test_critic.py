@@ -16,7 +16,7 @@ from mode_opt.simulation import DifferentiableSimulator, PrimarySource, stream
 NOISE = 0.5
 EXACT = 0.5 * math.log1p(1 / NOISE**2)  # 0.805
 SLOPE = 1 / (NOISE * (NOISE**2 + 1))  # −dI/dφ, 1.6
-EFFORT = VerificationEffort(steps=250, batch=256, learning_rate=0.01)
+EFFORT = VerificationEffort(steps=150, batch=256, learning_rate=0.02)
 
 
 class Standard(PrimarySource):

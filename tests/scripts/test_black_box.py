@@ -95,6 +95,7 @@ def check_table(part, tmp_path: Path) -> None:
     assert f"| simultaneous perturbation | {middle:.0f} [{low:.0f}, {high:.0f}]" in page
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(part, tmp_path):
     """Killed without warning: what was finished stays, nobody goes on working, the rest is made up for."""
     command = [sys.executable, str(FOLDER / "black_box.py"), *words(tmp_path, 1.2e4, "--workers", "2")]

@@ -94,6 +94,7 @@ def result(run):
     return json.loads((run / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_it_is_optimised_killed_and_resumed_without_a_job_done_twice(program, optimise, tmp_path):
     program()
     first = optimise(**{"hydra.run.dir": "run"})
