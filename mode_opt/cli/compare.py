@@ -12,9 +12,8 @@ from rich.table import Table as Grid
 
 from mode_opt.cli import optimise
 from mode_opt.cli.build import detector_of, settings_of
-from mode_opt.cli.compose import launched
 from mode_opt.cli.estimators import any_search, chosen, nodes
-from mode_opt.cli.series import Series, estimate_text, given, only_quiet, wide_console
+from mode_opt.cli.series import Series, begun, estimate_text, only_quiet, wide_console
 from mode_opt.errors import ConfigurationError, DataError
 from mode_opt.report.comparison_figure import write_comparison
 from mode_opt.training.run_directory import write_rows
@@ -42,13 +41,7 @@ def series(directory: Path) -> Series:
 
 def main(arguments: list[str]) -> int:
     """Run or resume a comparison (``resume=DIR``): runs that are finished are not repeated."""
-    resumed, folder = given(arguments, "resume"), given(arguments, "hydra.run.dir")
-    if resumed is not None:
-        return _resume(Path(resumed), [word for word in arguments if not word.startswith("resume=")])
-    if folder is not None:  # before Hydra writes its own files there
-        series(Path(folder)).refuse_second()
-    launched(_task, "compare", "compare", arguments)
-    return 0
+    return begun(arguments, series, _task, _resume)
 
 
 def _task(configuration: DictConfig) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from mode_opt.cli import optimise
-from mode_opt.cli.compose import overridden, saved
+from mode_opt.cli.compose import launched, overridden, saved
 from mode_opt.errors import ConfigurationError, DataError, ModeOptError
 from mode_opt.training.run_directory import write_json
 from mode_opt.training.signals import Interrupted
+
+Resume = Callable[[Path, list[str]], int]
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,27 @@ def given(arguments: list[str], key: str) -> str | None:
     """The last value of ``key=value`` in the arguments; None if there is none, or it is null."""
     values = [word.partition("=")[2] for word in arguments if word.startswith(f"{key}=")]
     return values[-1] if values and values[-1] not in ("", "null") else None
+
+
+def begun(
+    arguments: list[str], series: Callable[[Path], Series], task: Callable[[DictConfig], None], resume: Resume
+) -> int:
+    """Begin a series with its configuration file, named like its command; or resume one, ``resume=DIR``.
+
+    Args:
+        arguments: of the command.
+        series: of a directory.
+        task: begins one.
+        resume: its directory and further overrides.
+    """
+    resumed, folder = given(arguments, "resume"), given(arguments, "hydra.run.dir")
+    if resumed is not None:
+        return resume(Path(resumed), [word for word in arguments if not word.startswith("resume=")])
+    if folder is not None:  # before Hydra writes its own files there
+        series(Path(folder)).refuse_second()
+    command = series(Path()).command
+    launched(task, command, command, arguments)
+    return 0
 
 
 def only_quiet(overrides: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from mode_opt.cli.build import detector_of
-from mode_opt.cli.compose import launched, overridden, saved
+from mode_opt.cli.compose import overridden, saved
 from mode_opt.cli.optimise import quiet_lightning
 from mode_opt.cli.pareto.goals import goals_of, levels_of
 from mode_opt.cli.pareto.hypervolume import search
@@ -17,7 +17,7 @@ from mode_opt.cli.pareto.levels import Point
 from mode_opt.cli.pareto.rates import exchange_rates
 from mode_opt.cli.pareto.runs import Settings, Sweep, check, measured, single
 from mode_opt.cli.pareto.table import Record, show, write
-from mode_opt.cli.series import Series, given, only_quiet
+from mode_opt.cli.series import Series, begun, only_quiet
 from mode_opt.design import Design
 from mode_opt.errors import ConfigurationError, DataError, ModeOptError
 from mode_opt.objectives import Estimate
@@ -37,13 +37,7 @@ def series(directory: Path) -> Series:
 
 def main(arguments: list[str]) -> int:
     """Make or resume a front (``resume=DIR``): runs that are finished are not repeated."""
-    resumed, folder = given(arguments, "resume"), given(arguments, "hydra.run.dir")
-    if resumed is not None:
-        return _resume(Path(resumed), [word for word in arguments if not word.startswith("resume=")])
-    if folder is not None:  # before Hydra writes its own files there
-        series(Path(folder)).refuse_second()
-    launched(_task, "pareto", "pareto", arguments)
-    return 0
+    return begun(arguments, series, _task, _resume)
 
 
 def _task(configuration: DictConfig) -> None:
